@@ -1,0 +1,320 @@
+//! The rooms of people and agents: the documented API (contract A), and what published clients send (contract B).
+//!
+//! A socket's shard parses and checks what the socket sends and posts it to the room's home (`home`), also when that is the
+//! same shard. The home answers the asker's shard, and sends what is for the room to every shard with members. Mail
+//! between two shards keeps its order, so the answers and broadcasts of one room come in one order too.
+
+use super::AgentsSettings;
+use super::answers::{acknowledge, refuse};
+use super::broadcast::{self, Draft, put_number, put_room};
+use super::dedupe::{self, Dedupe};
+use super::events::{self, Event as Asked, Form, Join, Message, Refusal};
+use super::fault::{Code, Fault};
+use super::ids::Ids;
+use super::json::{Args, ParseError, Parser, put_str};
+use super::mail::{Asker, Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Party, Publish, RejoinRoom};
+use super::rate::Bucket;
+use super::world::World;
+use crate::engine::{Answer, ConnectionKey};
+use crate::rooms::RoomId;
+use crate::socket::{App, ConnectError, Context, DisconnectReason, Event, SocketKey};
+use crate::wire::http::Head;
+use crate::wire::socket::{DecodeError, validate_args};
+
+/// The application on one shard.
+pub struct Agents {
+    pub(super) settings: AgentsSettings,
+    pub(super) world: World,
+    pub(super) dedupe: Dedupe,
+    pub(super) ids: Ids,
+    parser: Option<Parser>,
+}
+
+/// What is kept with a socket.
+#[derive(Debug, Default)]
+pub struct Client {
+    /// In which rooms it speaks for whom.
+    parties: Vec<(RoomId, Party)>,
+    /// What it may still send.
+    bucket: Bucket,
+}
+
+/// Agents and users that one socket brings into its rooms.
+pub const PARTIES_MAX: usize = 1024;
+
+impl Agents {
+    /// The application on one of `shards` shards.
+    pub fn new(settings: AgentsSettings, shards: usize) -> Self {
+        Self {
+            world: World::new(settings.max_rooms.div_ceil(shards.max(1))),
+            dedupe: Dedupe::new(settings.dedupe_window_ms, dedupe::ENTRIES_MAX),
+            ids: Ids::default(),
+            parser: None,
+            settings,
+        }
+    }
+
+    fn ask(&mut self, cx: &mut Context<'_, Self>, asker: Asker, args: &Args<'_>) {
+        let name = args.name.as_str();
+        let refused = match events::parse(name, args.payload, &self.settings) {
+            Ok(Asked::Join(join)) => self.join(cx, asker, join),
+            Ok(Asked::Leave(room)) => self.leave(cx, asker, &room),
+            Ok(Asked::Message(message)) => self.message(cx, asker, &message),
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = refused {
+            refuse(cx, asker, name, &refusal);
+        }
+    }
+
+    fn join(&mut self, cx: &mut Context<'_, Self>, asker: Asker, join: Join<'_>) -> Result<(), Refusal> {
+        let asker = Asker { form: join.form, ..asker };
+        let Join { room, agent: named_agent, entity, name, dm, form: _ } = join;
+        let limit = self.settings.max_rooms_per_socket;
+        if !cx.hub.is_in(asker.socket, &room) && cx.hub.room_count(asker.socket) >= limit {
+            let mut fault = Fault::new(Code::TooManyRooms, format!("A socket may be in at most {limit} rooms."));
+            fault.limit = Some(limit as u64);
+            return Err(fault.into());
+        }
+        let is_new = cx.join(asker.socket, &room);
+        let agent = named_agent.filter(|&agent| bring(cx, asker.socket, &room, Party::Agent(agent)));
+        let user = entity.filter(|&user| bring(cx, asker.socket, &room, Party::User(user)));
+        let user = user.map(|user| (user, name.map(Box::from)));
+        let home = cx.home(&room);
+        cx.post(home, Mail::Join(Box::new(JoinRoom { room, is_new, agent, user, dm, named_agent, asker })));
+        Ok(())
+    }
+
+    fn leave(&mut self, cx: &mut Context<'_, Self>, asker: Asker, room: &RoomId) -> Result<(), Refusal> {
+        if matches!(room, RoomId::Name(_)) && !cx.hub.is_in(asker.socket, room) {
+            return Err(Fault::field("roomId", "a uuid").into());
+        }
+        let was_in = cx.leave(asker.socket, room);
+        post_leave(cx, asker.socket, room, was_in, Some(asker));
+        Ok(())
+    }
+
+    fn message(&mut self, cx: &mut Context<'_, Self>, asker: Asker, message: &Message<'_>) -> Result<(), Refusal> {
+        let asker = Asker { form: message.form, ..asker };
+        self.check_rate(cx, asker)?;
+        let room = &message.room;
+        if self.settings.require_join && !cx.hub.is_in(asker.socket, room) {
+            return Err(Fault::new(Code::NotJoined, "Join the room before you send to it.").into());
+        }
+        let publish = Publish {
+            room: room.clone(),
+            server: message.server,
+            sender: message.sender,
+            name: message.name.into(),
+            message_id: message.message_id.map(Box::from),
+            dm: message.dm,
+            draft: Draft::new(message),
+            asker,
+        };
+        let home = cx.home(room);
+        cx.post(home, Mail::Publish(Box::new(publish)));
+        Ok(())
+    }
+
+    fn check_rate(&self, cx: &mut Context<'_, Self>, asker: Asker) -> Result<(), Refusal> {
+        let (limit, now_ms) = (self.settings.rate_messages, cx.now().mono_ms);
+        let Some(client) = cx.hub.data_mut(asker.socket) else { return Ok(()) };
+        if client.bucket.take(limit, now_ms) {
+            return Ok(());
+        }
+        let mut fault = Fault::new(Code::RateLimited, format!("At most {limit} messages a second may be sent."));
+        fault.limit = Some(limit.into());
+        let message_error = (asker.form == Form::Legacy).then(|| fault.message.clone().into_owned());
+        Err(Refusal { fault, message_error })
+    }
+
+    /// A socket that was away is in its rooms again.
+    fn rejoin(cx: &mut Context<'_, Self>, socket: SocketKey) {
+        let rooms: Vec<RoomId> = cx.hub.rooms_of(socket).cloned().collect();
+        for room in rooms {
+            let (parties, home) = (parties(cx, socket, &room), cx.home(&room));
+            cx.post(home, Mail::Rejoin(Box::new(RejoinRoom { room, parties })));
+        }
+    }
+
+    fn joined(&mut self, cx: &mut Context<'_, Self>, joined: Joined) {
+        let Joined { room, agent, asker, members } = joined;
+        let members = match members {
+            Ok(members) => members,
+            Err(fault) => {
+                cx.leave(asker.socket, &room);
+                take_away(cx, asker.socket, &room);
+                return refuse(cx, asker, "join", &fault.into());
+            }
+        };
+        if asker.form == Form::Legacy {
+            self.confirm_join(cx, asker, &room, agent);
+        }
+        acknowledge(cx, asker, |out| {
+            out.extend_from_slice(br#","roomId":"#);
+            put_room(out, &room);
+            out.extend_from_slice(br#","members":"#);
+            put_number(out, members.into());
+        });
+    }
+
+    fn deliver_message(&self, cx: &mut Context<'_, Self>, room: &RoomId, message: &Ordered) {
+        let asker = message.asker;
+        let frame = message.broadcast.frame();
+        if message.shard != cx.hub.shard() || cx.hub.session(asker.socket).is_none() {
+            return cx.deliver(room, frame, None);
+        }
+        match &message.message_id {
+            Some(message_id) => {
+                cx.deliver(room, frame, Some(asker.socket));
+                cx.send_prepared(asker.socket, &message.broadcast.own_copy(message_id));
+            }
+            None => {
+                cx.deliver(room, frame, None);
+                if !cx.hub.is_in(asker.socket, room) {
+                    cx.send_prepared(asker.socket, frame);
+                }
+            }
+        }
+        self.confirm_message(cx, asker, room, message.stamp, message.message_id.as_deref());
+        if message.complete {
+            cx.send_prepared(asker.socket, &broadcast::complete(room, message.server));
+        }
+    }
+}
+
+/// Notes that a socket brings somebody into a room; `false` if it did already, or brings too many.
+fn bring(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &RoomId, party: Party) -> bool {
+    let Some(client) = cx.hub.data_mut(socket) else { return false };
+    let known = client.parties.iter().any(|(r, p)| *p == party && r == room);
+    if known || client.parties.len() >= PARTIES_MAX {
+        return false;
+    }
+    client.parties.push((room.clone(), party));
+    true
+}
+
+/// Whom a socket brought into a room.
+fn parties(cx: &Context<'_, Agents>, socket: SocketKey, room: &RoomId) -> Vec<Party> {
+    let client = cx.hub.data(socket).into_iter();
+    client.flat_map(|c| &c.parties).filter(|(r, _)| r == room).map(|&(_, party)| party).collect()
+}
+
+/// Whom a socket brought into a room, no longer.
+fn take_away(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &RoomId) -> Vec<Party> {
+    let Some(client) = cx.hub.data_mut(socket) else { return Vec::new() };
+    client.parties.extract_if(.., |(r, _)| r == room).map(|(_, party)| party).collect()
+}
+
+fn post_leave(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &RoomId, was_in: bool, asker: Option<Asker>) {
+    let parties = take_away(cx, socket, room);
+    let home = cx.home(room);
+    cx.post(home, Mail::Leave(Box::new(LeaveRoom { room: room.clone(), was_in, parties, asker })));
+}
+
+impl App for Agents {
+    type Mail = Mail;
+    type Delivery = Delivery;
+    type Data = Client;
+
+    const NAMESPACES: &'static [&'static str] = &["/"];
+
+    fn admit(&self, _: &Head<'_>) -> bool {
+        true
+    }
+
+    fn authorize(&mut self, _: Option<&str>, _: bool) -> Result<(), ConnectError> {
+        Ok(())
+    }
+
+    fn connected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, _: Option<&str>, recovered: bool) {
+        if recovered {
+            Self::rejoin(cx, socket);
+        }
+        let Some(sid) = cx.hub.id(socket) else { return };
+        cx.emit(socket, |out| {
+            out.extend_from_slice(
+                br#"["connection_established",{"message":"Connected to Eliza Socket.IO server","socketId":"#,
+            );
+            put_str(out, sid.text().as_str());
+            out.extend_from_slice(b"}]");
+        });
+    }
+
+    fn event(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, event: Event<'_>) -> Result<(), DecodeError> {
+        let Event { ack_id, json, attachments } = event;
+        let asker = Asker { socket, ack_id, form: Form::Flat };
+        if !attachments.is_empty() {
+            let args = validate_args(text(json)?)?;
+            let fault = Fault::new(Code::InvalidPayload, "The payload must have no binary attachments.");
+            refuse(cx, asker, &args.name, &fault.into());
+            return Ok(());
+        }
+        let mut parser = self.parser.take().unwrap_or_default();
+        let outcome = parser.read(json, |root| {
+            let args = Args::of(root, json)?;
+            self.ask(cx, asker, &args);
+            Ok(())
+        });
+        self.parser = Some(parser);
+        match outcome {
+            Ok(outcome) => outcome,
+            Err(ParseError::Malformed) => Err(DecodeError::Data),
+            Err(ParseError::Number) => {
+                let args = validate_args(text(json)?)?;
+                let fault = Fault::new(Code::InvalidPayload, "A number in the payload is out of range.");
+                refuse(cx, asker, &args.name, &fault.into());
+                Ok(())
+            }
+        }
+    }
+
+    fn disconnected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, _: DisconnectReason) {
+        let rooms: Vec<RoomId> = cx.hub.rooms_of(socket).cloned().collect();
+        for room in rooms {
+            // What the socket brought stays noted with it: it may come back.
+            let parties = parties(cx, socket, &room);
+            let home = cx.home(&room);
+            cx.post(home, Mail::Leave(Box::new(LeaveRoom { room, was_in: true, parties, asker: None })));
+        }
+    }
+
+    fn mail(&mut self, cx: &mut Context<'_, Self>, from: usize, mail: Mail) {
+        match mail {
+            Mail::Join(join) => self.join_room(cx, from, *join),
+            Mail::Leave(leave) => self.leave_room(cx, from, *leave),
+            Mail::Publish(publish) => self.publish(cx, from, *publish),
+            Mail::Rejoin(rejoin) => self.rejoin_room(cx, *rejoin),
+            Mail::Joined(joined) => self.joined(cx, *joined),
+            Mail::Left(room, asker) => acknowledge(cx, asker, |out| {
+                out.extend_from_slice(br#","roomId":"#);
+                put_room(out, &room);
+            }),
+            Mail::Repeated(room, asker, stamp, message_id) => {
+                self.confirm_message(cx, asker, &room, stamp, message_id.as_deref());
+            }
+            Mail::Unsent(asker, fault) => refuse(cx, asker, "message", &(*fault).into()),
+        }
+    }
+
+    fn deliver(&mut self, cx: &mut Context<'_, Self>, room: &RoomId, delivery: Delivery) {
+        match delivery {
+            Delivery::Message(message) => self.deliver_message(cx, room, &message),
+            Delivery::Frame(frame) => cx.deliver(room, &frame, None),
+        }
+    }
+
+    fn timeout(&mut self, _: &mut Context<'_, Self>, _: u32, _: u32) {}
+
+    fn serves(&self, _: &str) -> bool {
+        false
+    }
+
+    fn call(&mut self, _: &mut Context<'_, Self>, _: ConnectionKey, _: &Head<'_>, _: &mut [u8]) -> Answer {
+        Answer::Json(404, r#"{"error":"There is nothing at this path."}"#.to_owned())
+    }
+}
+
+fn text(json: &[u8]) -> Result<&str, DecodeError> {
+    std::str::from_utf8(json).map_err(|_| DecodeError::Data)
+}

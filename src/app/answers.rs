@@ -1,0 +1,101 @@
+//! What a socket is told of what it asked for.
+
+use super::Agents;
+use super::broadcast::{put_number, put_room, put_uuid};
+use super::events::{Form, Refusal};
+use super::json::put_str;
+use super::mail::{Asker, Stamp};
+use crate::rooms::RoomId;
+use crate::socket::Context;
+use uuid::Uuid;
+
+impl Agents {
+    /// `channel_joined` and `room_joined` (contract B1).
+    pub(super) fn confirm_join(&self, cx: &mut Context<'_, Self>, asker: Asker, room: &RoomId, agent: Option<Uuid>) {
+        let Some(sid) = cx.hub.id(asker.socket) else { return };
+        for name in ["channel_joined", "room_joined"] {
+            cx.emit(asker.socket, |out| {
+                out.extend_from_slice(format!(r#"["{name}",{{"message":"#).as_bytes());
+                put_str(out, &format!("Socket {} successfully joined channel {room}.", sid.text().as_str()));
+                out.extend_from_slice(br#","channelId":"#);
+                put_room(out, room);
+                out.extend_from_slice(br#","roomId":"#);
+                put_room(out, room);
+                if let Some(agent) = agent {
+                    out.extend_from_slice(br#","agentId":"#);
+                    put_uuid(out, agent);
+                }
+                out.extend_from_slice(b"}]");
+            });
+        }
+    }
+
+    /// What the sender of a message hears of it, behind the broadcast.
+    pub(super) fn confirm_message(
+        &self,
+        cx: &mut Context<'_, Self>,
+        asker: Asker,
+        room: &RoomId,
+        stamp: Stamp,
+        message_id: Option<&str>,
+    ) {
+        if asker.form == Form::Legacy {
+            cx.emit(asker.socket, |out| {
+                out.extend_from_slice(br#"["messageAck",{"#);
+                if let Some(message_id) = message_id {
+                    out.extend_from_slice(br#""clientMessageId":"#);
+                    put_str(out, message_id);
+                    out.push(b',');
+                }
+                out.extend_from_slice(br#""messageId":"#);
+                put_uuid(out, stamp.id);
+                out.extend_from_slice(br#","status":"received_by_server_and_processing","channelId":"#);
+                put_room(out, room);
+                out.extend_from_slice(br#","roomId":"#);
+                put_room(out, room);
+                out.extend_from_slice(b"}]");
+            });
+        }
+        acknowledge(cx, asker, |out| {
+            out.extend_from_slice(br#","id":"#);
+            put_uuid(out, stamp.id);
+            out.extend_from_slice(br#","createdAt":"#);
+            put_number(out, stamp.created_at);
+        });
+    }
+}
+
+/// Acknowledges with `{ok:true, …}`, if that was asked for. `write` appends the rest of the members, comma first.
+pub(super) fn acknowledge(cx: &mut Context<'_, Agents>, asker: Asker, write: impl FnOnce(&mut Vec<u8>)) {
+    let Some(ack_id) = asker.ack_id else { return };
+    cx.ack(asker.socket, ack_id, |out| {
+        out.extend_from_slice(br#"[{"ok":true"#);
+        write(out);
+        out.extend_from_slice(b"}]");
+    });
+}
+
+/// Tells a client that it is at fault.
+pub(super) fn refuse(cx: &mut Context<'_, Agents>, asker: Asker, event: &str, refusal: &Refusal) {
+    if let Some(text) = &refusal.message_error {
+        cx.emit(asker.socket, |out| {
+            out.extend_from_slice(br#"["messageError",{"error":"#);
+            put_str(out, text);
+            out.extend_from_slice(b"}]");
+        });
+    }
+    // The documented forms are answered once: by the acknowledgement where one was asked for.
+    if asker.ack_id.is_none() || refusal.message_error.is_some() {
+        cx.emit(asker.socket, |out| {
+            out.extend_from_slice(br#"["error",{"#);
+            refusal.fault.put(out, event);
+            out.extend_from_slice(b"}]");
+        });
+    }
+    let Some(ack_id) = asker.ack_id else { return };
+    cx.ack(asker.socket, ack_id, |out| {
+        out.extend_from_slice(br#"[{"ok":false,"#);
+        refusal.fault.put(out, event);
+        out.extend_from_slice(b"}]");
+    });
+}

@@ -1,0 +1,91 @@
+//! The protocol test app (contract C): what conformance suites of Engine.IO and Socket.IO expect of a server.
+
+use crate::engine::{Answer, ConnectionKey};
+use crate::rooms::RoomId;
+use crate::socket::{App, ConnectError, Context, DisconnectReason, Event, SocketKey};
+use crate::wire::http::Head;
+use crate::wire::socket::{DecodeError, validate_args};
+
+/// Where bare Engine.IO is served with this app.
+pub const BARE_ENGINE_PATH: &str = "/engine.io/";
+
+/// Everything comes back.
+#[derive(Debug, Default)]
+pub struct Echo;
+
+impl App for Echo {
+    type Mail = ();
+    type Delivery = ();
+    type Data = ();
+
+    const NAMESPACES: &'static [&'static str] = &["/", "/custom"];
+
+    fn admit(&self, _: &Head<'_>) -> bool {
+        true
+    }
+
+    fn authorize(&mut self, _: Option<&str>, _: bool) -> Result<(), ConnectError> {
+        Ok(())
+    }
+
+    fn connected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, auth: Option<&str>, _: bool) {
+        cx.emit(socket, |out| {
+            out.extend_from_slice(br#"["auth","#);
+            out.extend_from_slice(auth.unwrap_or("{}").as_bytes());
+            out.push(b']');
+        });
+    }
+
+    fn event(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, event: Event<'_>) -> Result<(), DecodeError> {
+        let args = validate_args(std::str::from_utf8(event.json).map_err(|_| DecodeError::Data)?)?;
+        let attachments = event.attachments;
+        match (args.name.as_ref(), event.ack_id) {
+            ("message", _) => {
+                let write = |out: &mut Vec<u8>| {
+                    out.extend_from_slice(br#"["message-back""#);
+                    if args.count > 0 {
+                        out.push(b',');
+                    }
+                    out.extend_from_slice(args.rest.as_bytes());
+                    out.push(b']');
+                };
+                if attachments.is_empty() {
+                    cx.emit(socket, write);
+                } else {
+                    cx.emit_binary(socket, attachments, write);
+                }
+            }
+            ("message-with-ack", Some(ack_id)) => {
+                let write = |out: &mut Vec<u8>| {
+                    out.push(b'[');
+                    out.extend_from_slice(args.rest.as_bytes());
+                    out.push(b']');
+                };
+                if attachments.is_empty() {
+                    cx.ack(socket, ack_id, write);
+                } else {
+                    cx.ack_binary(socket, ack_id, attachments, write);
+                }
+            }
+            ("disconnect-me", _) => cx.disconnect(socket),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn disconnected(&mut self, _: &mut Context<'_, Self>, _: SocketKey, _: DisconnectReason) {}
+
+    fn mail(&mut self, _: &mut Context<'_, Self>, _: usize, (): ()) {}
+
+    fn deliver(&mut self, _: &mut Context<'_, Self>, _: &RoomId, (): ()) {}
+
+    fn timeout(&mut self, _: &mut Context<'_, Self>, _: u32, _: u32) {}
+
+    fn serves(&self, _: &str) -> bool {
+        false
+    }
+
+    fn call(&mut self, _: &mut Context<'_, Self>, _: ConnectionKey, _: &Head<'_>, _: &mut [u8]) -> Answer {
+        Answer::Json(404, r#"{"error":"There is nothing at this path."}"#.to_owned())
+    }
+}

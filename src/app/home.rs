@@ -1,0 +1,97 @@
+//! What a room's home does: it orders, stores and answers.
+
+use super::Agents;
+use super::dedupe::Sent;
+use super::fault::{Code, Fault};
+use super::mail::{Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Party, Publish, RejoinRoom, Stamp};
+use crate::socket::Context;
+use std::sync::Arc;
+
+impl Agents {
+    pub(super) fn join_room(&mut self, cx: &mut Context<'_, Self>, from: usize, join: JoinRoom) {
+        let now_ms = cx.now().unix_ms;
+        let JoinRoom { room, is_new, agent, user, dm, named_agent, asker } = join;
+        let members = self.world.open(&room, now_ms, |room| {
+            room.online += u32::from(is_new);
+            room.updated_at = now_ms;
+            if let Some(agent) = agent {
+                room.enter(Party::Agent(agent), now_ms);
+            }
+            if let Some((user, name)) = user {
+                let member = room.enter(Party::User(user), now_ms);
+                if let Some(name) = name {
+                    member.name = name;
+                }
+            }
+            if let Some(other) = dm {
+                room.is_dm = true;
+                if let Some(other) = other {
+                    room.member(other, now_ms);
+                }
+            }
+            room.online
+        });
+        let members = members.ok_or_else(|| self.no_room());
+        cx.post(from, Mail::Joined(Box::new(Joined { room, agent: named_agent, asker, members })));
+    }
+
+    pub(super) fn rejoin_room(&mut self, cx: &mut Context<'_, Self>, rejoin: RejoinRoom) {
+        let now_ms = cx.now().unix_ms;
+        let RejoinRoom { room, parties } = rejoin;
+        self.world.open(&room, now_ms, |room| {
+            room.online += 1;
+            for party in parties {
+                room.enter(party, now_ms);
+            }
+        });
+    }
+
+    fn no_room(&self) -> Fault {
+        Fault::new(Code::Unavailable, "The server has no place for another room now.")
+    }
+
+    pub(super) fn leave_room(&mut self, cx: &mut Context<'_, Self>, from: usize, leave: LeaveRoom) {
+        let now_ms = cx.now().unix_ms;
+        let LeaveRoom { room, was_in, parties, asker } = leave;
+        self.world.change(&room, |room| {
+            room.online = room.online.saturating_sub(u32::from(was_in));
+            for party in parties {
+                room.exit(party, now_ms);
+            }
+        });
+        if let Some(asker) = asker {
+            cx.post(from, Mail::Left(room, asker));
+        }
+    }
+
+    pub(super) fn publish(&mut self, cx: &mut Context<'_, Self>, from: usize, publish: Publish) {
+        let now = cx.now();
+        let Publish { room: id, server, sender, name, message_id, dm, draft, asker } = publish;
+        let sent = message_id.as_ref().map(|m| Sent { room: id.clone(), sender, message_id: m.clone() });
+        if let Some(stamp) = sent.as_ref().and_then(|sent| self.dedupe.find(sent, now.mono_ms)) {
+            return cx.post(from, Mail::Repeated(id, asker, stamp, message_id));
+        }
+        let ids = &mut self.ids;
+        let stored = self.world.open(&id, now.unix_ms, |room| {
+            let created_at = room.next_created_at(now.unix_ms);
+            let stamp = Stamp { id: ids.next(cx.engine, created_at), created_at };
+            room.member(sender, now.unix_ms).name = name;
+            if let Some(other) = dm {
+                room.is_dm = true;
+                if let Some(other) = other {
+                    room.member(other, now.unix_ms);
+                }
+            }
+            room.stored(stamp);
+            (stamp, draft.finish(stamp))
+        });
+        let Some((stamp, broadcast)) = stored else {
+            return cx.post(from, Mail::Unsent(asker, Box::new(self.no_room())));
+        };
+        if let Some(sent) = sent {
+            self.dedupe.keep(sent, stamp, now.mono_ms);
+        }
+        let ordered = Ordered { broadcast, stamp, server, shard: from, asker, message_id, complete: true };
+        cx.hub.fan_out(&id, Some(from), &Delivery::Message(Arc::new(ordered)));
+    }
+}

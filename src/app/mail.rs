@@ -1,0 +1,138 @@
+//! What shards tell one another about rooms.
+
+use super::broadcast::{Broadcast, Draft};
+use super::events::Form;
+use super::fault::Fault;
+use crate::rooms::RoomId;
+use crate::socket::SocketKey;
+use crate::wire::prepared::Prepared;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The socket that is to be answered, on the shard the mail came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    pub socket: SocketKey,
+    /// The acknowledgement asked for.
+    pub ack_id: Option<u64>,
+    pub form: Form,
+}
+
+/// From one shard to another.
+#[derive(Debug)]
+pub enum Mail {
+    /// To a room's home.
+    Join(Box<JoinRoom>),
+    /// To a room's home.
+    Leave(Box<LeaveRoom>),
+    /// To a room's home.
+    Rejoin(Box<RejoinRoom>),
+    /// To a room's home.
+    Publish(Box<Publish>),
+    /// From a room's home.
+    Joined(Box<Joined>),
+    /// From a room's home.
+    Left(RoomId, Asker),
+    /// From a room's home: this very message was sent before.
+    Repeated(RoomId, Asker, Stamp, Option<Box<str>>),
+    /// From a room's home: it was not sent.
+    Unsent(Asker, Box<Fault>),
+}
+
+/// A socket joined.
+#[derive(Debug)]
+pub struct JoinRoom {
+    pub room: RoomId,
+    /// It was not in the room before.
+    pub is_new: bool,
+    /// It was not in the room with this agent before.
+    pub agent: Option<Uuid>,
+    /// It was not in the room for this user before; with the name, if known.
+    pub user: Option<(Uuid, Option<Box<str>>)>,
+    pub dm: Option<Option<Uuid>>,
+    /// The agent named in the request, to be repeated.
+    pub named_agent: Option<Uuid>,
+    pub asker: Asker,
+}
+
+/// A socket that was away came back.
+#[derive(Debug)]
+pub struct RejoinRoom {
+    pub room: RoomId,
+    pub parties: Vec<Party>,
+}
+
+/// A socket left, of itself or because it is gone.
+#[derive(Debug)]
+pub struct LeaveRoom {
+    pub room: RoomId,
+    /// It was in the room.
+    pub was_in: bool,
+    /// With whom it was in the room.
+    pub parties: Vec<Party>,
+    /// Nobody when the socket is gone.
+    pub asker: Option<Asker>,
+}
+
+/// Whom a socket brings into a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// An agent that takes part in the room.
+    Agent(Uuid),
+    /// The user who speaks through the socket.
+    User(Uuid),
+}
+
+/// A room's home answers a join.
+#[derive(Debug)]
+pub struct Joined {
+    pub room: RoomId,
+    pub agent: Option<Uuid>,
+    pub asker: Asker,
+    /// Sockets in the room, or why there cannot be such a room.
+    pub members: Result<u32, Fault>,
+}
+
+/// A message to be ordered and stored.
+#[derive(Debug)]
+pub struct Publish {
+    pub room: RoomId,
+    pub server: Uuid,
+    pub sender: Uuid,
+    pub name: Box<str>,
+    pub message_id: Option<Box<str>>,
+    pub dm: Option<Option<Uuid>>,
+    pub draft: Draft,
+    pub asker: Asker,
+}
+
+/// What a home gave a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub id: Uuid,
+    /// Milliseconds since 1970 UTC.
+    pub created_at: u64,
+}
+
+/// From a room's home to its members' shards.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// A message of somebody's.
+    Message(Arc<Ordered>),
+    /// Anything that is the same for all members.
+    Frame(Prepared),
+}
+
+/// A message that has its place.
+#[derive(Debug)]
+pub struct Ordered {
+    pub broadcast: Broadcast,
+    pub stamp: Stamp,
+    pub server: Uuid,
+    /// Where the sender is.
+    pub shard: usize,
+    pub asker: Asker,
+    pub message_id: Option<Box<str>>,
+    /// Nobody is going to work on it.
+    pub complete: bool,
+}

@@ -1,0 +1,37 @@
+//! What operators set of the rooms of people and agents.
+
+use uuid::Uuid;
+
+/// Times in milliseconds, sizes in bytes; what is said of all shards is divided among them evenly.
+#[derive(Clone, Debug)]
+pub struct AgentsSettings {
+    /// Longest `text` of a message.
+    pub text_max: usize,
+    /// Rooms one socket may be in.
+    pub max_rooms_per_socket: usize,
+    /// Rooms with state, all shards together.
+    pub max_rooms: usize,
+    /// Server id of what names none.
+    pub server_id: Uuid,
+    /// Whether messages to rooms the socket has not joined are refused.
+    pub require_join: bool,
+    /// Within this time a repeated `messageId` is the same message; 0: never.
+    pub dedupe_window_ms: u64,
+    /// Messages a second from one connection; 0: no limit.
+    pub rate_messages: u32,
+}
+
+impl Default for AgentsSettings {
+    /// The defaults of the flags.
+    fn default() -> Self {
+        Self {
+            text_max: 64 * 1024,
+            max_rooms_per_socket: 128,
+            max_rooms: 100_000,
+            server_id: Uuid::nil(),
+            require_join: false,
+            dedupe_window_ms: 120_000,
+            rate_messages: 0,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Every flag once: name, default, bound, doc.
+//!
+//! Parsed, not validated later: a [`Config`] holds only values within their bounds. Times are milliseconds, sizes bytes.
+//!
+//! On the command line a time is a whole number with a unit (`300ms`, `25s`, `2m`, `1h`; a bare `0` needs none), a size
+//! a whole number of bytes, or one with a decimal (`kB`, `MB`, `GB`) or binary (`KiB`, `MiB`, `GiB`) unit.
+
+use std::net::IpAddr;
+
+use crate::bench::BenchArgs;
+use clap::{Args, Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
+use uuid::Uuid;
+
+#[cfg(test)]
+mod tests;
+pub(crate) mod values;
+
+pub use values::{App, Balance, Io, Origin, Switch};
+use values::{HOUR_MS, KIB, MIB, MINUTE_MS};
+use values::{log_level, origin, path, server_id, size, time};
+
+/// The command line: flags alone serve.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sockeye",
+    version,
+    about,
+    max_term_width = 120,
+    allow_negative_numbers = true,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub serve: Config,
+}
+
+/// What there is to do besides serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure a server: a load generator for the documented API
+    Bench(BenchArgs),
+}
+
+/// Everything that can be set, within its bounds.
+#[derive(Clone, Debug, Args)]
+pub struct Config {
+    /// Address to listen on, IPv4 or IPv6 (`::` takes both)
+    #[arg(long, default_value = "0.0.0.0", value_name = "IP", help_heading = "Listening")]
+    pub host: IpAddr,
+
+    /// Port to listen on; 0: the kernel picks one, printed at start
+    #[arg(long, default_value_t = 3000, help_heading = "Listening")]
+    pub port: u16,
+
+    /// Path of the Socket.IO endpoint [1 to 255 bytes, starts with a slash]
+    #[arg(long, default_value = "/socket.io/", value_parser = path, help_heading = "Listening")]
+    pub path: String,
+
+    /// Allowed origins: `*`, or `scheme://host[:port]` (repeatable, or separated by commas)
+    #[arg(long, default_value = "*", value_delimiter = ',', value_parser = origin, value_name = "ORIGIN", help_heading = "Listening")]
+    pub cors_origin: Vec<Origin>,
+
+    /// Shards, each a thread with its own listener, sessions and rooms [1 to 64; default: number of cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N", help_heading = "Threads and I/O")]
+    pub workers: Option<u16>,
+
+    /// Pin each shard to a core of its own
+    #[arg(long, value_enum, default_value_t = Switch::On, help_heading = "Threads and I/O")]
+    pub pin: Switch,
+
+    /// How the kernel is asked for I/O; `auto`: io_uring, or epoll where io_uring is refused
+    #[arg(long, value_enum, default_value_t = Io::Auto, help_heading = "Threads and I/O")]
+    pub io: Io,
+
+    /// How accepted connections are spread over the shards
+    #[arg(long, value_enum, default_value_t = Balance::Hash, help_heading = "Threads and I/O")]
+    pub balance: Balance,
+
+    /// Delay of every flush, to merge more frames into one write [0 to 100ms]
+    #[arg(long = "flush-window", default_value = "0ms", value_parser = time(0..=100), value_name = "TIME", help_heading = "Threads and I/O")]
+    pub flush_window_ms: u64,
+
+    /// Time between two pings to a client [100ms to 1h]
+    #[arg(long = "ping-interval", default_value = "25s", value_parser = time(100..=HOUR_MS), value_name = "TIME", help_heading = "Times")]
+    pub ping_interval_ms: u64,
+
+    /// Time a client has to answer a ping [100ms to 1h]
+    #[arg(long = "ping-timeout", default_value = "20s", value_parser = time(100..=HOUR_MS), value_name = "TIME", help_heading = "Times")]
+    pub ping_timeout_ms: u64,
+
+    /// Time a session has to connect to a namespace [100ms to 1h]
+    #[arg(long = "connect-timeout", default_value = "45s", value_parser = time(100..=HOUR_MS), value_name = "TIME", help_heading = "Times")]
+    pub connect_timeout_ms: u64,
+
+    /// Time a session has to finish its upgrade to WebSocket [100ms to 10m]
+    #[arg(long = "upgrade-timeout", default_value = "10s", value_parser = time(100..=10 * MINUTE_MS), value_name = "TIME", help_heading = "Times")]
+    pub upgrade_timeout_ms: u64,
+
+    /// Time a connection has to send a complete request, headers and body [100ms to 10m]
+    #[arg(long = "request-timeout", default_value = "10s", value_parser = time(100..=10 * MINUTE_MS), value_name = "TIME", help_heading = "Times")]
+    pub request_timeout_ms: u64,
+
+    /// Time the orderly end after SIGTERM or SIGINT may take [100ms to 10m]
+    #[arg(long = "drain-limit", default_value = "10s", value_parser = time(100..=10 * MINUTE_MS), value_name = "TIME", help_heading = "Times")]
+    pub drain_limit_ms: u64,
+
+    /// Connections at one time, all shards together [1 to 10000000; default: the open-file limit less a reserve]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000), value_name = "N", help_heading = "Limits")]
+    pub max_connections: Option<u32>,
+
+    /// Connections at one time from one address; 0: no limit [0 to 10000000]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000), value_name = "N", help_heading = "Limits")]
+    pub max_connections_per_ip: u32,
+
+    /// New connections a second from one address; 0: no limit [0 to 1000000]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000), value_name = "N", help_heading = "Limits")]
+    pub rate_connections: u32,
+
+    /// Messages a second from one connection; 0: no limit [0 to 1000000]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000), value_name = "N", help_heading = "Limits")]
+    pub rate_messages: u32,
+
+    /// Longest polling payload, WebSocket message or packet with its attachments [1kB to 64MiB]
+    #[arg(long = "max-payload", default_value = "1MB", value_parser = size(1_000..=64 * MIB), value_name = "SIZE", help_heading = "Limits")]
+    pub max_payload_bytes: usize,
+
+    /// Bytes queued for one session before it is cut off [64KiB to 1GiB]
+    #[arg(long = "max-queue", default_value = "1MiB", value_parser = size(64 * KIB..=1024 * MIB), value_name = "SIZE", help_heading = "Limits")]
+    pub max_queue_bytes: usize,
+
+    /// Longest `text` of a message [1 B to 16MiB]
+    #[arg(long = "text-max", default_value = "64KiB", value_parser = size(1..=16 * MIB), value_name = "SIZE", help_heading = "Limits")]
+    pub text_max_bytes: usize,
+
+    /// Rooms one socket may be in [1 to 100000]
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N", help_heading = "Limits")]
+    pub max_rooms_per_socket: u32,
+
+    /// Rooms with state, all shards together [1 to 100000000]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000), value_name = "N", help_heading = "Limits")]
+    pub max_rooms: u32,
+
+    /// What is mounted: rooms of people and agents, or the protocol test app
+    #[arg(long, value_enum, default_value_t = App::Agents, help_heading = "Rooms")]
+    pub app: App,
+
+    /// Server id of what names none
+    #[arg(long, default_value = "00000000-0000-0000-0000-000000000000", value_parser = server_id, value_name = "UUID", help_heading = "Rooms")]
+    pub server_id: Uuid,
+
+    /// Refuse messages to rooms the socket has not joined
+    #[arg(long, help_heading = "Rooms")]
+    pub require_join: bool,
+
+    /// Time in which a repeated `messageId` is the same message; 0: never [0 to 1h]
+    #[arg(long = "dedupe-window", default_value = "2m", value_parser = time(0..=HOUR_MS), value_name = "TIME", help_heading = "Rooms")]
+    pub dedupe_window_ms: u64,
+
+    /// Time in which a broken connection can be recovered; 0: recovery is off [0 to 1h]
+    #[arg(long = "recovery-window", default_value = "120s", value_parser = time(0..=HOUR_MS), value_name = "TIME", help_heading = "Rooms")]
+    pub recovery_window_ms: u64,
+
+    /// Bytes of broadcasts a shard keeps for recovery [64KiB to 64GiB]
+    #[arg(long = "recovery-bytes", default_value = "64MiB", value_parser = size(64 * KIB..=64 * 1024 * MIB), value_name = "SIZE", help_heading = "Rooms")]
+    pub recovery_bytes: usize,
+
+    /// Least severe level written to stderr [off, error, warn, info, debug, trace]
+    #[arg(long, default_value = "info", value_parser = log_level, value_name = "LEVEL", help_heading = "Logs")]
+    pub log_level: LevelFilter,
+}
+
+impl Config {
+    /// Whether a request with this `Origin` header may be served.
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.cors_origin.iter().any(|allowed| match allowed {
+            Origin::Any => true,
+            Origin::Exact(exact) => exact.eq_ignore_ascii_case(origin),
+        })
+    }
+}

@@ -1,0 +1,183 @@
+//! Bytes to requests and frames of one stream.
+
+pub mod http;
+pub mod outbound;
+pub mod websocket;
+
+use crate::connection::outbound::SinkKey;
+use crate::wire::sid::Sid;
+use std::net::IpAddr;
+
+/// One TCP or TLS stream.
+#[derive(Debug)]
+pub struct Connection {
+    /// Tells this owner of the slot from earlier ones.
+    pub generation: u32,
+    /// Where its bytes are queued. A WebSocket shares the sink of its session.
+    pub sink: SinkKey,
+    /// What it speaks now.
+    pub stage: Stage,
+    /// Address of the peer.
+    pub peer: IpAddr,
+    /// Whether the driver reads it.
+    pub reading: bool,
+}
+
+/// What a connection speaks.
+#[derive(Debug)]
+pub enum Stage {
+    /// Requests and responses.
+    Http(Box<Http>),
+    /// Frames.
+    WebSocket(WebSocket),
+    /// Frames, but on another shard once everything before is written.
+    Moving(Box<Moving>),
+    /// Nothing more: it ends once its sink is empty, at the latest at `deadline_ms`.
+    Ending {
+        /// What is still to be done.
+        finish: Finish,
+        /// When patience ends, in `mono_ms`.
+        deadline_ms: u64,
+        /// Finds the peer's close frame among what still arrives.
+        decoder: websocket::Decoder,
+    },
+    /// It is gone; the slot is free once the driver was told.
+    Dead,
+}
+
+/// A connection on its way to another shard, with nothing left to send. Its socket travels beside it.
+#[derive(Debug)]
+pub struct Handover {
+    /// Address of the peer.
+    pub peer: IpAddr,
+    /// Bytes received and not yet consumed: of an HTTP connection the request that made it move, from its first byte on.
+    pub unread: Vec<u8>,
+    /// The WebSocket that it is, if it is one.
+    pub moving: Option<Box<Moving>>,
+}
+
+impl Handover {
+    /// A connection that has only just begun.
+    pub fn fresh(peer: IpAddr) -> Self {
+        Self { peer, unread: Vec::new(), moving: None }
+    }
+}
+
+/// A WebSocket that moves, with what it is to its session.
+#[derive(Debug)]
+pub struct Moving {
+    /// The shard it goes to.
+    pub to: usize,
+    /// What it carries.
+    pub load: Load,
+    /// When patience ends with a peer that does not read what is in front, in `mono_ms`.
+    pub deadline_ms: u64,
+    /// Frames received in part.
+    pub decoder: websocket::Decoder,
+    /// Bytes received since.
+    pub unread: Vec<u8>,
+}
+
+/// What a WebSocket that moves carries.
+#[derive(Debug)]
+pub enum Load {
+    /// Its session.
+    Session(Emigrant),
+    /// Nothing yet: it probes for the session of this id, which polls and has moved already.
+    Probe {
+        /// The session's id.
+        sid: Sid,
+        /// Whether the probe was answered.
+        upgrading: bool,
+    },
+}
+
+/// A session that moves.
+#[derive(Debug)]
+pub struct Emigrant {
+    /// Its id, which goes on naming the shard it began on.
+    pub sid: Sid,
+    /// Whether the headers of its handshake gave access.
+    pub admitted: bool,
+    /// Messages it sent that are still to be taken, without the Engine.IO type.
+    pub packets: Vec<Vec<u8>>,
+    /// Server frames that wait for its next poll.
+    pub frames: Vec<u8>,
+}
+
+/// The state of an HTTP connection.
+#[derive(Debug, Default)]
+pub struct Http {
+    /// Bytes received.
+    pub decoder: http::Decoder,
+    /// What the present request waits for.
+    pub awaiting: Awaiting,
+    /// Whether the connection ends after the present response.
+    pub close: bool,
+    /// Whether the present request is a HEAD.
+    pub head_only: bool,
+    /// Which allowed origin the present request named; answers carry it.
+    pub origin: Option<u16>,
+    /// When the request, or the pause between two, has taken too long, in `mono_ms`.
+    pub deadline_ms: u64,
+    /// When the timer that watches the deadline fires.
+    pub armed_ms: u64,
+}
+
+/// What an HTTP connection waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Awaiting {
+    /// A head.
+    #[default]
+    Head,
+    /// The body of a request that was let in.
+    Body(Purpose),
+    /// Packets for a poll of the session in this slot and generation.
+    Packets {
+        /// The session's slot.
+        slot: u32,
+        /// The session's generation.
+        generation: u32,
+    },
+    /// The application's answer.
+    Answer,
+    /// A way to another shard, once everything before is written.
+    Move(usize),
+}
+
+/// What a request whose body is awaited is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Nothing: its answer is given already, the body is only read past.
+    Discard,
+    /// A GET of Engine.IO's polling; `None`: a handshake.
+    Poll(Option<(u32, u32)>),
+    /// A POST of Engine.IO's polling to the session of this slot and generation.
+    Payload(u32, u32),
+    /// A call of the application's.
+    Call,
+}
+
+/// The state of a WebSocket connection.
+#[derive(Debug)]
+pub struct WebSocket {
+    /// Frames received.
+    pub decoder: websocket::Decoder,
+    /// Slot and generation of its session.
+    pub session: (u32, u32),
+    /// Whether it still probes, while the session polls.
+    pub probing: bool,
+}
+
+/// How a connection ends once its sink is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// At once.
+    Close,
+    /// With a FIN; then what the peer still sends is read past for a while, so that what was sent reaches it.
+    Linger,
+    /// The FIN is sent.
+    Lingering,
+    /// A WebSocket close frame was sent; the peer's is awaited.
+    CloseFrame,
+}

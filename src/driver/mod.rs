@@ -1,0 +1,176 @@
+//! The only place that names tokio, tokio-uring and sockets: feeds a [`Core`] with what the kernel has, and does what
+//! it asks for.
+//!
+//! Both drivers run the same turn (`pump`) over the same epoll set and differ in how a shard sleeps: `epoll` blocks in
+//! the set itself, `uring` in a tokio-uring runtime whose ring watches the rest.
+
+pub mod accept;
+mod connections;
+mod epoll;
+mod gate;
+mod loads;
+mod pump;
+#[cfg(test)]
+pub mod tests;
+mod uring;
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+
+pub use loads::Loads;
+pub use uring::{Refusal, probe as probe_uring};
+
+use crate::mesh::{Doorbell, Envelope, MAX_SHARDS, Port, mesh};
+use crate::shard::seam::{Core, Now};
+
+/// How a shard asks the kernel for I/O.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    Uring,
+    Epoll,
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uring => "io_uring",
+            Self::Epoll => "epoll",
+        })
+    }
+}
+
+/// What can be set.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Connections of all shards together.
+    pub max_connections: u32,
+    /// New connections go from a clearly fuller shard to the least loaded.
+    pub balance_least: bool,
+    /// Delay of a flush, to merge more into it.
+    pub flush_window_ms: u64,
+    /// Time from [`Control::drain`] to the end, whatever is left.
+    pub drain_limit_ms: u64,
+}
+
+/// What all shards and their starter share.
+#[derive(Debug)]
+pub struct Control {
+    loads: Arc<Loads>,
+    doorbells: Arc<[Doorbell]>,
+    draining: AtomicBool,
+    /// One bit for each shard that is drained.
+    drained: AtomicU64,
+}
+
+impl Control {
+    /// Begins the orderly end of all shards.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.doorbells.iter().for_each(Doorbell::ring);
+    }
+
+    /// Connections of all shards.
+    pub fn connections(&self) -> u32 {
+        self.loads.total()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Notes whether `shard` is drained. Returns whether all are; they are woken to see it.
+    fn set_drained(&self, shard: usize, drained: bool) -> bool {
+        let bit = 1 << shard;
+        let all = u64::MAX >> (MAX_SHARDS - self.doorbells.len());
+        let before = if drained {
+            self.drained.fetch_or(bit, Ordering::AcqRel)
+        } else {
+            self.drained.fetch_and(!bit, Ordering::AcqRel)
+        };
+        if drained && before | bit == all {
+            if before != all {
+                self.doorbells.iter().for_each(Doorbell::ring);
+            }
+            return true;
+        }
+        false
+    }
+}
+
+/// What a shard's thread is given.
+pub struct Seat<M> {
+    port: Port<Envelope<M>>,
+    listener: OwnedFd,
+    control: Arc<Control>,
+    options: Options,
+}
+
+impl<M> Seat<M> {
+    /// Index of the shard.
+    pub fn index(&self) -> usize {
+        self.port.index()
+    }
+}
+
+/// A seat for each listener, all connected, and what controls them.
+pub fn seats<M>(listeners: Vec<OwnedFd>, options: Options) -> io::Result<(Vec<Seat<M>>, Arc<Control>)> {
+    let ports = mesh(listeners.len())?;
+    let control = Arc::new(Control {
+        loads: Arc::new(Loads::new(listeners.len(), options.max_connections)),
+        doorbells: Arc::clone(ports[0].doorbells()),
+        draining: AtomicBool::new(false),
+        drained: AtomicU64::new(0),
+    });
+    let seats = ports
+        .into_iter()
+        .zip(listeners)
+        .map(|(port, listener)| Seat { port, listener, control: Arc::clone(&control), options })
+        .collect();
+    Ok((seats, control))
+}
+
+/// What a shard's driver did, from start to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Passes of the loop.
+    pub turns: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections passed on by the balance right after their accept.
+    pub balanced: u64,
+    /// Connections taken over from other shards.
+    pub adopted: u64,
+    /// Connections closed at once: a limit was reached.
+    pub refused: u64,
+    /// Times the system had no room for another connection.
+    pub accept_rests: u64,
+    /// Envelopes that did not fit a ring and waited.
+    pub spilled: u64,
+}
+
+/// Runs a shard on this thread until all shards are drained. `ready` is called when all is set up, before the first turn.
+///
+/// # Errors
+/// The driver cannot be set up (before anything is accepted), or the kernel fails it in a way that cannot be survived.
+pub fn run<C: Core>(driver: Driver, core: C, seat: Seat<C::Mail>, ready: impl FnOnce()) -> io::Result<Counters> {
+    match driver {
+        Driver::Epoll => epoll::run(core, seat, ready),
+        Driver::Uring => uring::run(core, seat, ready),
+    }
+}
+
+/// Reads both clocks.
+pub fn now() -> Now {
+    let mono = clock_gettime(ClockId::Monotonic);
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now {
+        mono_ms: mono.tv_sec.unsigned_abs() * 1000 + mono.tv_nsec.unsigned_abs() / 1_000_000,
+        unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
+    }
+}

@@ -1,0 +1,363 @@
+//! The turn, which both drivers share: one clock reading, then accept and read everything that is ready, take the mail
+//! of other shards, let timers fire, and write each connection once.
+//!
+//! Reading everything before the first write is what merges the frames of many messages into one write per connection.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustix::event::epoll::{self, Event, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
+use super::connections::{Connections, NO_SLOT, Watcher, event_key, reset};
+use super::gate::{Gate, LISTENER};
+use super::{Control, Counters, Options, Seat, now};
+use crate::mesh::{Doorbell, Envelope};
+use crate::shard::seam::{ConnectionKey, Core, Ended, Handover, Now};
+
+/// Bytes of the one buffer that everything is read into, and the most one read takes.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// The least a read takes however many sockets are ready.
+const READ_MIN_BYTES: usize = 4 * 1024;
+/// Bytes after which a turn reads no further batch of sockets; each batch shares them among its sockets.
+const TURN_BYTES: usize = 2 * 1024 * 1024;
+/// Sockets asked for at once.
+const BATCH: usize = 256;
+/// Batches a turn reads.
+const BATCHES_MAX: usize = 32;
+/// Connections a turn accepts.
+const ACCEPTS_MAX: u32 = 256;
+/// The longest sleep, for clocks that jump.
+const SLEEP_MAX_MS: u64 = 60_000;
+
+/// What events of the doorbell carry.
+const DOORBELL: u64 = 1 << 32 | NO_SLOT as u64;
+
+/// One shard and all its I/O.
+pub struct Pump<C: Core> {
+    core: C,
+    connections: Connections<C::Mail>,
+    gate: Gate,
+    control: Arc<Control>,
+    options: Options,
+    counters: Counters,
+    scratch: Box<[u8]>,
+    events: Vec<Event>,
+    /// Connections that can be written, from the ring.
+    writable: Vec<ConnectionKey>,
+    /// Connections from other shards, between the mail of a turn and the table; empty between turns.
+    arrived: Vec<(Option<ConnectionKey>, OwnedFd)>,
+    /// The ring says that the listener is ready.
+    acceptable: bool,
+    /// More is ready than the last turn took.
+    more: bool,
+    /// With a flush window: when to flush.
+    flush_at_ms: Option<u64>,
+    /// Once draining: when to give up.
+    drain_until_ms: Option<u64>,
+}
+
+impl<C: Core> Pump<C> {
+    /// `watcher`: who watches the listener, the doorbell and blocked connections.
+    pub fn new(core: C, seat: Seat<C::Mail>, watcher: Watcher) -> io::Result<Self> {
+        let Seat { port, listener, control, options } = seat;
+        port.doorbell().awake();
+        let mut connections = Connections::new(port, Arc::clone(&control.loads), watcher)?;
+        let set = (watcher == Watcher::Set).then(|| Rc::clone(connections.set()));
+        if let Some(set) = &set {
+            epoll::add(&**set, connections.port().doorbell(), EventData::new_u64(DOORBELL), EventFlags::IN)?;
+        }
+        let gate = Gate::new(listener, set)?;
+        Ok(Self {
+            core,
+            connections,
+            gate,
+            control,
+            options,
+            counters: Counters::default(),
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            events: Vec::with_capacity(BATCH),
+            writable: Vec::new(),
+            arrived: Vec::new(),
+            acceptable: false,
+            more: false,
+            flush_at_ms: None,
+            drain_until_ms: None,
+        })
+    }
+
+    /// What was done so far.
+    pub fn counters(&mut self) -> Counters {
+        Counters { spilled: self.connections.port().spilled_total(), accept_rests: self.gate.rests(), ..self.counters }
+    }
+
+    /// The epoll set.
+    pub fn set(&self) -> &Rc<OwnedFd> {
+        self.connections.set()
+    }
+
+    /// The shard's doorbell.
+    pub fn doorbell(&mut self) -> &Doorbell {
+        self.connections.port().doorbell()
+    }
+
+    /// The listener, while it is to be watched.
+    pub fn listener(&self) -> Option<&OwnedFd> {
+        self.gate.open()
+    }
+
+    /// The next turn accepts.
+    pub fn set_acceptable(&mut self) {
+        self.acceptable = true;
+    }
+
+    /// Connections that became blocked, to be watched by the ring.
+    pub fn take_blocked(&mut self) -> Vec<ConnectionKey> {
+        self.connections.take_blocked()
+    }
+
+    /// The socket of a connection, to be watched by the ring.
+    pub fn socket(&mut self, key: ConnectionKey) -> Option<&OwnedFd> {
+        self.connections.socket(key)
+    }
+
+    /// The ring's watch of a blocked connection is over; the next turn tells the shard, if the connection is still there.
+    pub fn watched(&mut self, key: ConnectionKey) {
+        self.connections.polled(key);
+        self.writable.push(key);
+    }
+
+    /// How long the shard may sleep, in milliseconds; 0: not at all. Before a sleep this must be called, after it
+    /// [`Self::collect`].
+    pub fn sleep_ms(&mut self) -> u64 {
+        if self.more || self.connections.has_broken() || !self.connections.port().prepare_sleep() {
+            return 0;
+        }
+        let deadlines = [self.core.deadline_ms(), self.gate.deadline_ms(), self.flush_at_ms, self.drain_until_ms];
+        let now = now().mono_ms;
+        let next = deadlines.into_iter().flatten().min();
+        next.map_or(SLEEP_MAX_MS, |ms| ms.saturating_sub(now).min(SLEEP_MAX_MS))
+    }
+
+    /// Whether only the doorbell is to be listened to: other shards must first take what this one posted.
+    pub fn is_congested(&mut self) -> bool {
+        self.connections.port().is_congested()
+    }
+
+    /// Collects what is ready, waiting at most `sleep_ms` for it.
+    pub fn collect(&mut self, sleep_ms: u64) -> io::Result<()> {
+        let timeout = timespec(sleep_ms);
+        self.events.clear();
+        let result = if self.is_congested() {
+            let doorbell = self.connections.port().doorbell();
+            let result = poll(&mut [PollFd::new(doorbell, PollFlags::IN)], Some(&timeout));
+            doorbell.silence();
+            result
+        } else {
+            let set = self.connections.set().clone();
+            epoll::wait(&*set, rustix::buffer::spare_capacity(&mut self.events), Some(&timeout))
+        };
+        self.connections.port().doorbell().awake();
+        match result {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// One turn with what [`Self::collect`] found. Returns whether there will be another one.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        let now = now();
+        self.counters.turns += 1;
+        self.gate.reopen(now.mono_ms);
+        if std::mem::take(&mut self.acceptable) {
+            self.accept_all(now);
+        }
+        self.read_all(now)?;
+        for key in std::mem::take(&mut self.writable) {
+            self.write_again(key, now);
+        }
+        while let Some(key) = self.connections.pop_broken() {
+            self.end(key, Ended::Reset, now);
+        }
+        self.begin_drain(now);
+        self.take_mail(now);
+        self.core.tick(now);
+        if self.flush_is_due(now) {
+            self.core.flush(&mut self.connections, now);
+            self.connections.port().flush();
+        }
+        Ok(!self.is_over(now))
+    }
+
+    /// Reads what is ready, batch after batch, within the turn's bounds.
+    fn read_all(&mut self, now: Now) -> io::Result<()> {
+        let mut bytes = 0;
+        self.more = false;
+        for batch in 1.. {
+            let events = std::mem::take(&mut self.events);
+            let share = (TURN_BYTES / events.len().max(1)).clamp(READ_MIN_BYTES, SCRATCH_BYTES);
+            for event in &events {
+                bytes += self.dispatch(event, share, now);
+            }
+            let full = events.len() == BATCH;
+            self.events = events;
+            if !full {
+                break;
+            }
+            if batch == BATCHES_MAX || bytes >= TURN_BYTES {
+                self.more = true;
+                break;
+            }
+            self.collect(0)?;
+        }
+        Ok(())
+    }
+
+    /// Handles one event of the set. Returns the bytes read.
+    fn dispatch(&mut self, event: &Event, share: usize, now: Now) -> usize {
+        let (data, flags) = (event.data, event.flags);
+        match data.u64() {
+            LISTENER => self.accept_all(now),
+            DOORBELL => self.connections.port().doorbell().silence(),
+            _ => {
+                let key = event_key(data);
+                let failed = EventFlags::ERR | EventFlags::HUP;
+                let read = if flags.intersects(EventFlags::IN | failed) { self.read(key, share, now) } else { 0 };
+                if flags.intersects(EventFlags::OUT | failed) {
+                    self.write_again(key, now);
+                }
+                return read;
+            }
+        }
+        0
+    }
+
+    /// One read of a connection. What is left makes the set report it again.
+    fn read(&mut self, key: ConnectionKey, share: usize, now: Now) -> usize {
+        let Some(socket) = self.connections.readable(key) else {
+            return 0;
+        };
+        match rustix::net::recv(socket, &mut self.scratch[..share], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => self.end(key, Ended::Eof, now),
+            Ok((bytes, _)) => {
+                self.more |= bytes == share;
+                self.core.received(key, &mut self.scratch[..bytes], now);
+                return bytes;
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.end(key, Ended::Reset, now),
+        }
+        0
+    }
+
+    fn end(&mut self, key: ConnectionKey, how: Ended, now: Now) {
+        if self.connections.socket(key).is_some() {
+            self.connections.end(key);
+            self.core.ended(key, how, now);
+        }
+    }
+
+    fn write_again(&mut self, key: ConnectionKey, now: Now) {
+        if self.connections.unblock(key) {
+            self.core.writable(key, now);
+        }
+    }
+
+    fn accept_all(&mut self, now: Now) {
+        let mut tries = ACCEPTS_MAX;
+        while let Some((socket, peer)) = self.gate.accept(&mut tries, now.mono_ms) {
+            self.admit(socket, peer, now);
+        }
+    }
+
+    /// A new connection: refused, kept, or passed on to the shard that has the fewest.
+    fn admit(&mut self, socket: OwnedFd, peer: IpAddr, now: Now) {
+        let own = self.connections.port().index();
+        let to = if self.options.balance_least { self.control.loads.least(own) } else { own };
+        if !self.control.loads.opened(to) {
+            self.counters.refused += 1;
+            reset(&socket);
+            return;
+        }
+        self.counters.accepted += 1;
+        if to == own {
+            let key = self.core.accepted(peer, now);
+            self.keep(key, socket);
+        } else {
+            self.counters.balanced += 1;
+            let handover = Handover::fresh(peer);
+            self.connections.port().post(to, Envelope::Connection { socket, handover });
+        }
+    }
+
+    /// Takes a connection in that is counted already, unless the shard refused it.
+    fn keep(&mut self, key: Option<ConnectionKey>, socket: OwnedFd) {
+        match key {
+            Some(key) => self.connections.insert(key, socket),
+            None => {
+                self.counters.refused += 1;
+                reset(&socket);
+                self.control.loads.closed(self.connections.port().index());
+            }
+        }
+    }
+
+    fn take_mail(&mut self, now: Now) {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        let (core, counters) = (&mut self.core, &mut self.counters);
+        self.connections.port().drain(|from, envelope| match envelope {
+            Envelope::Mail(mail) => core.mail(from, mail, now),
+            Envelope::Connection { socket, handover } => {
+                counters.adopted += 1;
+                arrived.push((core.adopted(handover, now), socket));
+            }
+        });
+        for (key, socket) in arrived.drain(..) {
+            self.keep(key, socket);
+        }
+        self.arrived = arrived;
+    }
+
+    /// Whether this turn ends with a flush. A flush window puts it off, from the first turn after the last flush on.
+    fn flush_is_due(&mut self, now: Now) -> bool {
+        let window = self.options.flush_window_ms;
+        let at = *self.flush_at_ms.get_or_insert(now.mono_ms + window);
+        if now.mono_ms < at {
+            return false;
+        }
+        self.flush_at_ms = None;
+        true
+    }
+
+    fn begin_drain(&mut self, now: Now) {
+        if self.drain_until_ms.is_some() || !self.control.is_draining() {
+            return;
+        }
+        self.drain_until_ms = Some(now.mono_ms + self.options.drain_limit_ms);
+        // Those whom the kernel has let in already are told as well, not reset.
+        self.accept_all(now);
+        self.gate.close();
+        self.core.drain(now);
+    }
+
+    /// Whether all shards are drained, or the time for it is up.
+    fn is_over(&mut self, now: Now) -> bool {
+        let Some(until) = self.drain_until_ms else {
+            return false;
+        };
+        let drained = self.core.is_drained();
+        let port = self.connections.port();
+        let all = self.control.set_drained(port.index(), drained && port.spilled() == 0 && port.is_empty());
+        all || now.mono_ms >= until
+    }
+}
+
+fn timespec(ms: u64) -> Timespec {
+    let ms = i64::try_from(ms.min(SLEEP_MAX_MS)).unwrap_or(i64::MAX);
+    Timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 }
+}

@@ -1,0 +1,78 @@
+//! Heartbeats (Engine.IO v4, "Heartbeat"): the server pings, the client answers in time or is gone. One timer a session,
+//! re-armed lazily.
+
+use super::session::Transport;
+use super::wheel::{Timer, TimerKind};
+use super::{CloseReason, ConnectionKey, Engine, SessionKey};
+use crate::metrics::CutOff;
+
+impl Engine {
+    /// A pong came: the next ping is due an interval from now.
+    pub fn pong(&mut self, key: SessionKey) {
+        let heartbeat_ms = self.now.mono_ms + self.settings.ping_interval_ms;
+        let Some(session) = self.session_mut(key) else { return };
+        session.awaiting_pong = false;
+        session.heartbeat_ms = heartbeat_ms;
+        if heartbeat_ms < session.armed_ms {
+            session.armed_ms = heartbeat_ms;
+            self.wheel.arm(heartbeat_ms, heartbeat(key));
+        }
+    }
+
+    fn heartbeat_timeout(&mut self, key: SessionKey) {
+        let now_ms = self.now.mono_ms;
+        let timeout_ms = self.settings.ping_timeout_ms;
+        let Some(session) = self.sessions.get_mut(key.slot as usize).filter(|s| s.generation == key.generation) else {
+            return;
+        };
+        // A signpost has no sink: the one it had may be somebody else's.
+        if matches!(session.transport, Transport::Moved(_)) {
+            return;
+        }
+        if session.heartbeat_ms > now_ms {
+            // An earlier deadline may have armed a timer of its own.
+            if session.armed_ms <= now_ms {
+                session.armed_ms = session.heartbeat_ms;
+                let at_ms = session.heartbeat_ms;
+                self.wheel.arm(at_ms, heartbeat(key));
+            }
+            return;
+        }
+        if session.is_closing() {
+            return self.remove_session(key);
+        }
+        if session.awaiting_pong {
+            self.counters.cut_off(CutOff::PingTimeout);
+            return self.end_silent(key);
+        }
+        session.awaiting_pong = true;
+        session.heartbeat_ms = now_ms + timeout_ms;
+        session.armed_ms = session.heartbeat_ms;
+        let (sink, at_ms) = (session.sink, session.heartbeat_ms);
+        self.wheel.arm(at_ms, heartbeat(key));
+        self.send_bare(sink, b'2');
+    }
+
+    /// A silent peer may be half-open: a close frame could wait for ever behind what it does not read.
+    fn end_silent(&mut self, key: SessionKey) {
+        match self.session(key).map(|s| &s.transport) {
+            Some(Transport::WebSocket(_)) => self.close_session(key, CloseReason::PingTimeout),
+            _ => self.drop_session(key, CloseReason::PingTimeout),
+        }
+    }
+
+    /// A timer of the engine's own fired.
+    pub fn fire(&mut self, timer: Timer) {
+        let Timer { kind, slot, generation } = timer;
+        match kind {
+            TimerKind::Connection => self.connection_timeout(ConnectionKey { slot, generation }),
+            TimerKind::Heartbeat => self.heartbeat_timeout(SessionKey { slot, generation }),
+            TimerKind::Upgrade => self.upgrade_timeout(ConnectionKey { slot, generation }),
+            TimerKind::Connect | TimerKind::Recovery | TimerKind::Drain | TimerKind::App => {}
+        }
+    }
+}
+
+fn heartbeat(key: SessionKey) -> Timer {
+    Timer { kind: TimerKind::Heartbeat, slot: key.slot, generation: key.generation }
+}

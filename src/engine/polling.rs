@@ -1,0 +1,120 @@
+//! The long-polling transport (Engine.IO v4, "HTTP long-polling").
+
+use super::session::{Polling, Transport};
+use super::{CloseReason, ConnectionKey, Engine, Mount, Refusal, SessionKey};
+use crate::connection::Awaiting;
+use crate::metrics::CutOff;
+use crate::wire::engine::put_payload_packet;
+use crate::wire::websocket::split_server_frame;
+
+/// Packets in one answer to a poll; python-socketio refuses more.
+pub const MAX_PACKETS: usize = 16;
+/// Answers of a session are nobody else's.
+pub const NO_STORE: &str = "Cache-Control: no-store\r\n";
+
+impl Engine {
+    /// Begins a polling session with the GET on `connection`, which is answered with the open packet.
+    pub fn open_polling(&mut self, mount: Mount, connection: ConnectionKey) -> Result<SessionKey, Refusal> {
+        let session = self.open_session(mount, None).ok_or(Refusal::Forbidden)?;
+        self.poll(connection, session)?;
+        Ok(session)
+    }
+
+    /// A GET: it is answered once packets wait for the session. A second one while the first is unanswered ends the session.
+    pub fn poll(&mut self, connection: ConnectionKey, session: SessionKey) -> Result<(), Refusal> {
+        let polling = self.polling_mut(session).ok_or(Refusal::BadRequest)?;
+        if polling.poll.is_some() {
+            self.drop_session(session, CloseReason::TransportError);
+            return Err(Refusal::BadRequest);
+        }
+        polling.poll = Some(connection);
+        self.await_server(connection, Awaiting::Packets { slot: session.slot, generation: session.generation });
+        let Some(sink) = self.sessions.get(session.slot as usize).map(|s| s.sink) else { return Ok(()) };
+        self.out.touch(sink);
+        Ok(())
+    }
+
+    /// The head of a POST arrived. A second one while the first is on its way ends the session.
+    pub fn begin_post(&mut self, connection: ConnectionKey, session: SessionKey) -> Result<(), Refusal> {
+        let polling = self.polling_mut(session).filter(|p| !p.closing).ok_or(Refusal::BadRequest)?;
+        if polling.post.is_some() {
+            self.drop_session(session, CloseReason::TransportError);
+            return Err(Refusal::BadRequest);
+        }
+        polling.post = Some(connection);
+        Ok(())
+    }
+
+    /// The body of a POST arrived. An error: the session is gone, or no longer polls.
+    pub fn end_post(&mut self, session: SessionKey) -> Result<(), Refusal> {
+        let polling = self.polling_mut(session).filter(|p| !p.closing).ok_or(Refusal::BadRequest)?;
+        polling.post = None;
+        Ok(())
+    }
+
+    /// Whether a session polls (its last time, perhaps).
+    pub fn is_polling(&mut self, session: SessionKey) -> bool {
+        self.polling_mut(session).is_some()
+    }
+
+    /// Ends a session for a transport error, a broken rule of polling among them.
+    pub fn refuse_session(&mut self, session: SessionKey) {
+        self.drop_session(session, CloseReason::TransportError);
+    }
+
+    pub(super) fn polling_mut(&mut self, key: SessionKey) -> Option<&mut Polling> {
+        let session = self.sessions.get_mut(key.slot as usize).filter(|s| s.generation == key.generation)?;
+        match &mut session.transport {
+            Transport::Polling(polling) => Some(polling),
+            Transport::WebSocket(_) | Transport::Moved(_) => None,
+        }
+    }
+
+    /// Answers the pending poll of the session in `slot` with what waits for it, if there are both.
+    pub(super) fn answer_poll(&mut self, slot: u32) {
+        let Some(session) = self.sessions.get(slot as usize) else { return };
+        let key = SessionKey { slot, generation: session.generation };
+        let (sink, closing) = (session.sink, session.is_closing());
+        self.out.absorb(sink);
+        let Some(connection) = self.polling_mut(key).and_then(|p| p.poll) else {
+            if self.out.backlog_bytes(sink) > self.settings.max_queue {
+                self.counters.cut_off(CutOff::SlowReader);
+                self.drop_session(key, CloseReason::SlowReader);
+                self.remove_session(key);
+            }
+            return;
+        };
+        let mut body = self.take_payload(sink);
+        if body.is_empty() {
+            // While the session upgrades no poll is kept waiting.
+            if !self.polling_mut(key).is_some_and(|p| p.upgrading) {
+                return;
+            }
+            body.push(b'6');
+        }
+        if let Some(polling) = self.polling_mut(key) {
+            polling.poll = None;
+        }
+        self.answer_with(connection, 200, "text/plain; charset=UTF-8", &body, NO_STORE);
+        if closing && self.out.is_idle(sink) {
+            self.remove_session(key);
+        }
+    }
+
+    /// The next packets of a sink as a payload.
+    fn take_payload(&mut self, sink: crate::connection::outbound::SinkKey) -> Vec<u8> {
+        let mut body = Vec::new();
+        let mut packets = 0;
+        self.out.consume(sink, |slice| {
+            let mut rest = slice;
+            while packets < MAX_PACKETS {
+                let Some((frame, after)) = split_server_frame(rest) else { break };
+                put_payload_packet(&mut body, packets == 0, frame.binary, frame.payload);
+                packets += 1;
+                rest = after;
+            }
+            slice.len() - rest.len()
+        });
+        body
+    }
+}

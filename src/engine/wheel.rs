@@ -1,0 +1,211 @@
+//! Timers of a shard: a hierarchical wheel, armed lazily and never cancelled.
+//!
+//! Whoever arms a timer checks, when it fires, whether it is still wanted; so arming is O(1), nothing is kept in the owner,
+//! and hearing from a peer only moves a number.
+
+/// One tick in milliseconds: finer than the 30 ms within which a silent session must be gone.
+pub const TICK_MS: u64 = 4;
+const BITS: u32 = 6;
+const SLOTS: usize = 1 << BITS;
+const LEVELS: usize = 5;
+
+/// What a timer is about. `slot` and `generation` name the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timer {
+    /// Which deadline of the owner.
+    pub kind: TimerKind,
+    /// The owner's slot.
+    pub slot: u32,
+    /// The owner's generation.
+    pub generation: u32,
+}
+
+/// The deadlines there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimerKind {
+    /// A connection's: a request, a response or a close that takes too long.
+    Connection,
+    /// A session's heartbeat.
+    Heartbeat,
+    /// A session's upgrade.
+    Upgrade,
+    /// A session's first Socket.IO CONNECT.
+    Connect,
+    /// A socket's that is away.
+    Recovery,
+    /// The drain's.
+    Drain,
+    /// The application's own.
+    App,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    tick: u64,
+    timer: Timer,
+}
+
+/// The wheel: `LEVELS` rings of 64 slots; a slot of ring `l` spans 64^l ticks. Reach: 64^5 ticks, about 49 days.
+#[derive(Debug)]
+pub struct Wheel {
+    tick: u64,
+    occupied: [u64; LEVELS],
+    slots: Vec<Vec<Entry>>,
+    armed: usize,
+}
+
+impl Wheel {
+    /// An empty wheel that stands at `now_ms`.
+    pub fn new(now_ms: u64) -> Self {
+        Self {
+            tick: now_ms / TICK_MS,
+            occupied: [0; LEVELS],
+            slots: (0..LEVELS * SLOTS).map(|_| Vec::new()).collect(),
+            armed: 0,
+        }
+    }
+
+    /// Timers armed and not yet fired.
+    pub fn len(&self) -> usize {
+        self.armed
+    }
+
+    /// Whether no timer is armed.
+    pub fn is_empty(&self) -> bool {
+        self.armed == 0
+    }
+
+    /// Arms `timer` to fire at `at_ms` or up to one tick later; never earlier.
+    pub fn arm(&mut self, at_ms: u64, timer: Timer) {
+        let reach = (1u64 << (BITS * LEVELS as u32)) - 1;
+        let tick = at_ms.div_ceil(TICK_MS).clamp(self.tick + 1, self.tick + reach);
+        self.armed += 1;
+        self.place(Entry { tick, timer });
+    }
+
+    /// An entry belongs to the ring of the highest digit in which its tick differs from the present one.
+    fn place(&mut self, entry: Entry) {
+        let differing = entry.tick ^ self.tick;
+        let level = ((63 - (differing | 1).leading_zeros()) / BITS).min(LEVELS as u32 - 1) as usize;
+        let slot = (entry.tick >> (BITS * level as u32)) as usize % SLOTS;
+        if let Some(occupied) = self.occupied.get_mut(level) {
+            *occupied |= 1 << slot;
+        }
+        if let Some(list) = self.slots.get_mut(level * SLOTS + slot) {
+            list.push(entry);
+        }
+    }
+
+    /// Moves on to `now_ms` and appends every timer due to `due`, in order of ticks.
+    pub fn advance(&mut self, now_ms: u64, due: &mut Vec<Timer>) {
+        let target = now_ms / TICK_MS;
+        while self.tick < target {
+            let Some(next) = self.next_tick().filter(|&t| t <= target) else {
+                self.tick = target;
+                return;
+            };
+            self.tick = next;
+            self.cascade(due);
+        }
+    }
+
+    /// Empties the slots that the present tick opens, highest ring first.
+    fn cascade(&mut self, due: &mut Vec<Timer>) {
+        for level in (0..LEVELS).rev() {
+            let slot = (self.tick >> (BITS * level as u32)) as usize % SLOTS;
+            let Some(occupied) = self.occupied.get_mut(level) else { continue };
+            if *occupied & (1 << slot) == 0 {
+                continue;
+            }
+            *occupied &= !(1 << slot);
+            let list = self.slots.get_mut(level * SLOTS + slot).map(std::mem::take).unwrap_or_default();
+            for entry in list {
+                if entry.tick <= self.tick {
+                    self.armed -= 1;
+                    due.push(entry.timer);
+                } else {
+                    self.place(entry);
+                }
+            }
+        }
+    }
+
+    /// When [`Wheel::advance`] has something to do next, in milliseconds; `None` when nothing is armed.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.next_tick().map(|t| t * TICK_MS)
+    }
+
+    /// The next tick at which a slot of some ring opens.
+    fn next_tick(&self) -> Option<u64> {
+        let mut next: Option<u64> = None;
+        for (level, &occupied) in self.occupied.iter().enumerate() {
+            if occupied == 0 {
+                continue;
+            }
+            let shift = BITS * level as u32;
+            let here = (self.tick >> shift) % SLOTS as u64;
+            // The slot of the present digit is empty but for entries a whole turn of the ring ahead.
+            let ahead = u64::from(occupied.rotate_right(here as u32 + 1).trailing_zeros()) + 1;
+            let tick = ((self.tick >> shift) + ahead) << shift;
+            next = Some(next.map_or(tick, |n: u64| n.min(tick)));
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timer(slot: u32) -> Timer {
+        Timer { kind: TimerKind::App, slot, generation: 0 }
+    }
+
+    #[test]
+    fn fires_never_early_and_at_most_one_tick_late() {
+        let mut state = 0x9e37_79b9_u64;
+        let mut random = move |bound: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % bound
+        };
+        let mut wheel = Wheel::new(123_456);
+        let mut now = 123_456;
+        let mut deadlines = Vec::new();
+        let mut fired = 0;
+        for round in 0..20_000 {
+            for _ in 0..random(3) {
+                let span = [10, 300, 5_000, 70_000, 2_000_000][random(5) as usize];
+                let at = now + random(span);
+                wheel.arm(at, timer(deadlines.len() as u32));
+                deadlines.push(Some(at));
+            }
+            let before = now;
+            now = match wheel.deadline_ms() {
+                Some(at) if round % 2 == 0 => at.max(now),
+                _ => now + random(40),
+            };
+            let mut due = Vec::new();
+            wheel.advance(now, &mut due);
+            for timer in due {
+                let at = deadlines[timer.slot as usize].take().expect("fires once");
+                assert!(at <= now, "early: {at} at {now}");
+                assert!(at + 2 * TICK_MS > before, "late: {at} was due before {before}");
+                fired += 1;
+            }
+        }
+        assert!(fired > 5_000);
+        assert_eq!(wheel.len(), deadlines.iter().flatten().count());
+    }
+
+    #[test]
+    fn deadline_is_none_when_nothing_is_armed() {
+        let mut wheel = Wheel::new(0);
+        assert_eq!(wheel.deadline_ms(), None);
+        wheel.arm(5, timer(1));
+        assert_eq!(wheel.deadline_ms(), Some(8));
+        let mut due = Vec::new();
+        wheel.advance(8, &mut due);
+        assert_eq!(due, [timer(1)]);
+        assert!(wheel.is_empty());
+    }
+}

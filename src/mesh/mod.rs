@@ -1,0 +1,230 @@
+//! Shard to shard: a bounded ring per ordered pair of shards, and a doorbell per shard.
+//!
+//! What one shard posts to another arrives in the order it was posted. A [`Port`] is one shard's end of all its rings.
+//! Nothing here blocks: what a full ring does not take waits in a queue of the sender (*spill*), in order, and goes out
+//! as the receiver makes room. The spill has no hard bound, since losing mail would break a room's order; its policy is
+//! back-pressure: from [`CONGESTED`] envelopes on the driver reads and accepts nothing, so that the shard produces only
+//! what is needed to answer the mail it has.
+
+pub mod doorbell;
+pub mod envelope;
+pub mod ring;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+pub use doorbell::Doorbell;
+pub use envelope::Envelope;
+use ring::{Consumer, Producer, ring};
+
+/// Shards of a process at most; a turn's recipients are bits of a `u64`.
+pub const MAX_SHARDS: usize = 64;
+
+/// Envelopes a ring holds.
+const RING_SLOTS: usize = 256;
+
+/// Envelopes taken per sender and turn.
+const DRAIN_BUDGET: usize = 1024;
+
+/// Spilled envelopes from which on a shard takes no new work.
+pub const CONGESTED: usize = 16 * 1024;
+
+/// What both ends of a ring know besides its contents: the sender has more than the ring takes.
+type Starved = Arc<AtomicBool>;
+
+struct Outlet<T> {
+    ring: Producer<T>,
+    spill: VecDeque<T>,
+    starved: Starved,
+}
+
+struct Inlet<T> {
+    ring: Consumer<T>,
+    starved: Starved,
+}
+
+/// One shard's end of the mesh.
+pub struct Port<T> {
+    index: usize,
+    outlets: Vec<Option<Outlet<T>>>,
+    inlets: Vec<Option<Inlet<T>>>,
+    doorbells: Arc<[Doorbell]>,
+    /// Shards to be woken at the end of the turn, one bit each.
+    to_wake: u64,
+    /// Envelopes in all spills.
+    spilled: usize,
+    /// Envelopes that went through a spill since the start.
+    spilled_total: u64,
+}
+
+/// The ports of `shards` shards (1 to [`MAX_SHARDS`]), each connected with every other.
+pub fn mesh<T>(shards: usize) -> io::Result<Vec<Port<T>>> {
+    assert!((1..=MAX_SHARDS).contains(&shards), "1 to {MAX_SHARDS} shards");
+    let doorbells = (0..shards).map(|_| Doorbell::new()).collect::<io::Result<Arc<[_]>>>()?;
+    let mut ports: Vec<_> = (0..shards)
+        .map(|index| Port {
+            index,
+            outlets: (0..shards).map(|_| None).collect(),
+            inlets: (0..shards).map(|_| None).collect(),
+            doorbells: Arc::clone(&doorbells),
+            to_wake: 0,
+            spilled: 0,
+            spilled_total: 0,
+        })
+        .collect();
+    for from in 0..shards {
+        for to in (0..shards).filter(|&to| to != from) {
+            let (producer, consumer) = ring(RING_SLOTS);
+            let starved = Starved::default();
+            let spill = VecDeque::new();
+            ports[from].outlets[to] = Some(Outlet { ring: producer, spill, starved: Arc::clone(&starved) });
+            ports[to].inlets[from] = Some(Inlet { ring: consumer, starved });
+        }
+    }
+    Ok(ports)
+}
+
+impl<T> Port<T> {
+    /// Index of the shard.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.outlets.len()
+    }
+
+    /// The shard's own doorbell.
+    pub fn doorbell(&self) -> &Doorbell {
+        &self.doorbells[self.index]
+    }
+
+    /// The doorbells of all shards.
+    pub fn doorbells(&self) -> &Arc<[Doorbell]> {
+        &self.doorbells
+    }
+
+    /// Sends to shard `to`, which is another one.
+    pub fn post(&mut self, to: usize, item: T) {
+        let Some(outlet) = self.outlets.get_mut(to).and_then(Option::as_mut) else {
+            unreachable!("shard {} posts to {to}, which is itself or no shard", self.index);
+        };
+        self.to_wake |= 1 << to;
+        let item = if outlet.spill.is_empty() {
+            match outlet.ring.push(item) {
+                Ok(()) => return,
+                Err(item) => item,
+            }
+        } else {
+            item
+        };
+        outlet.spill.push_back(item);
+        self.spilled += 1;
+        self.spilled_total += 1;
+    }
+
+    /// The end of a turn: refills the rings from the spills, then wakes each recipient that sleeps, once.
+    pub fn flush(&mut self) {
+        self.refill();
+        let mut to_wake = std::mem::take(&mut self.to_wake);
+        if to_wake != 0 {
+            // Orders the pushes before the look at the sleeping flags; the pair is in `prepare_sleep`.
+            fence(Ordering::SeqCst);
+        }
+        while to_wake != 0 {
+            let to = to_wake.trailing_zeros() as usize;
+            to_wake &= to_wake - 1;
+            self.doorbells[to].ring_if_asleep();
+        }
+    }
+
+    /// Moves what the rings take out of the spills. Returns whether anything moved.
+    fn refill(&mut self) -> bool {
+        if self.spilled == 0 {
+            return false;
+        }
+        let mut moved = false;
+        for (to, outlet) in self.outlets.iter_mut().enumerate() {
+            let Some(outlet) = outlet else { continue };
+            if outlet.spill.is_empty() {
+                continue;
+            }
+            // Said before the try, so that a receiver that makes room after it sees it and wakes this shard.
+            outlet.starved.store(true, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            while let Some(item) = outlet.spill.pop_front() {
+                if let Err(item) = outlet.ring.push(item) {
+                    outlet.spill.push_front(item);
+                    break;
+                }
+                self.spilled -= 1;
+                self.to_wake |= 1 << to;
+                moved = true;
+            }
+            if outlet.spill.is_empty() {
+                outlet.starved.store(false, Ordering::Relaxed);
+            }
+        }
+        moved
+    }
+
+    /// Takes what has arrived, at most a budget per sender. `each` gets the sender and the item; per sender in order.
+    pub fn drain(&mut self, mut each: impl FnMut(usize, T)) {
+        for (from, inlet) in self.inlets.iter_mut().enumerate() {
+            let Some(inlet) = inlet else { continue };
+            let mut taken = 0;
+            while taken < DRAIN_BUDGET {
+                let Some(item) = inlet.ring.pop() else { break };
+                taken += 1;
+                each(from, item);
+            }
+            if taken > 0 {
+                // Orders the pops before the look at the flag; the pair is in `refill`.
+                fence(Ordering::SeqCst);
+                if inlet.starved.load(Ordering::Relaxed) {
+                    self.to_wake |= 1 << from;
+                }
+            }
+        }
+    }
+
+    /// Whether the shard must take no new work until others have taken what it posted.
+    pub fn is_congested(&self) -> bool {
+        self.spilled >= CONGESTED
+    }
+
+    /// Envelopes in this shard's spills.
+    pub fn spilled(&self) -> usize {
+        self.spilled
+    }
+
+    /// Envelopes that went through a spill since the start.
+    pub fn spilled_total(&self) -> u64 {
+        self.spilled_total
+    }
+
+    /// Whether nothing has arrived that was not taken.
+    pub fn is_empty(&self) -> bool {
+        self.inlets.iter().flatten().all(|inlet| inlet.ring.is_empty())
+    }
+
+    /// To be called before the shard blocks. `false`: there is something to do, do not block. `true`: whoever posts
+    /// from here on rings the doorbell.
+    pub fn prepare_sleep(&mut self) -> bool {
+        self.doorbell().fall_asleep();
+        // Orders the flag before the look at the rings; the pair is in `flush`.
+        fence(Ordering::SeqCst);
+        if self.is_empty() && !self.refill() {
+            return true;
+        }
+        self.doorbell().awake();
+        self.flush();
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests;

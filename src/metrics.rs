@@ -1,0 +1,85 @@
+//! What happened on a shard, in numbers: plain counters, summed when read.
+
+use crate::engine::CloseReason;
+
+/// Limits that end or refuse something when they strike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutOff {
+    /// A request that took too long.
+    SlowRequest,
+    /// More waited for a reader than it may.
+    SlowReader,
+    /// An upgrade that took too long.
+    SlowUpgrade,
+    /// No pong.
+    PingTimeout,
+    /// No Socket.IO CONNECT.
+    ConnectTimeout,
+}
+
+impl CutOff {
+    const COUNT: usize = 5;
+}
+
+/// Counters of one shard since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections taken up.
+    pub connections_opened: u64,
+    /// Connections refused at the limit.
+    pub connections_refused: u64,
+    /// Connections that went to another shard.
+    pub connections_moved: u64,
+    /// Connections that came from another shard.
+    pub connections_adopted: u64,
+    /// Connections ended.
+    pub connections_closed: u64,
+    /// Sessions begun.
+    pub sessions_opened: u64,
+    /// Sessions that went to another shard.
+    pub sessions_moved: u64,
+    /// Connections switched to WebSocket.
+    pub websockets_opened: u64,
+    /// Sessions that left polling for a WebSocket.
+    pub upgrades: u64,
+    /// Answers to HTTP requests.
+    pub http_responses: u64,
+    /// Bytes written.
+    pub bytes_sent: u64,
+    /// Writes to connections.
+    pub writes: u64,
+    /// Messages received.
+    pub messages_received: u64,
+    /// Broadcast frames queued, one per member.
+    pub deliveries: u64,
+    /// Sockets that came back and missed nothing.
+    pub recovered: u64,
+    closed: [u64; CloseReason::COUNT],
+    cut_off: [u64; CutOff::COUNT],
+}
+
+impl Counters {
+    /// A session ended.
+    pub fn session_closed(&mut self, reason: CloseReason) {
+        if let Some(n) = self.closed.get_mut(reason as usize) {
+            *n += 1;
+        }
+    }
+
+    /// Sessions that ended for `reason`.
+    pub fn closed(&self, reason: CloseReason) -> u64 {
+        self.closed.get(reason as usize).copied().unwrap_or_default()
+    }
+
+    /// A limit struck.
+    pub fn cut_off(&mut self, limit: CutOff) {
+        if let Some(n) = self.cut_off.get_mut(limit as usize) {
+            *n += 1;
+        }
+    }
+
+    /// How often `limit` struck.
+    pub fn cut_offs(&self, limit: CutOff) -> u64 {
+        self.cut_off.get(limit as usize).copied().unwrap_or_default()
+    }
+}

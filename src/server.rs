@@ -1,0 +1,314 @@
+//! Start-up, top to bottom: open files, driver, port, cores, log, threads, signals; then the drain and the end.
+
+mod banner;
+mod machine;
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::process::{self, ExitCode};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::app::echo::{BARE_ENGINE_PATH, Echo};
+use crate::app::{Agents, AgentsSettings};
+use crate::config::{self, Balance, Config, Io, Switch};
+use crate::driver::accept::{ListenError, listeners};
+use crate::driver::{self, Control, Counters, Driver, Options, Refusal, Seat};
+use crate::engine::{Cors, Settings};
+use crate::shard::seam::{Core, Now};
+use crate::shard::{Routes, Shard};
+use crate::socket::{App, Sockets, recovery};
+use banner::{Facts, banner};
+pub use machine::Entropy;
+
+/// Kept of the drain limit for the process to end after its shards, at most this and a tenth of the limit.
+const EXIT_RESERVE_MS: u64 = 500;
+
+/// Bytes of the body of an HTTP call.
+const CALL_BODY_MAX: usize = 1024 * 1024;
+
+/// Why the server did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The port cannot be had.
+    Listen(ListenError),
+    /// `--io uring` where io_uring is refused.
+    Uring(Refusal),
+    /// A shard's thread or its I/O cannot be set up.
+    Shard(usize, io::Error),
+    /// The operating system refused something else.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(error) => error.fmt(f),
+            Self::Uring(refusal) => write!(f, "io_uring cannot be used ({refusal}); --io auto takes epoll instead"),
+            Self::Shard(index, error) => write!(f, "shard {index} cannot be started: {error}"),
+            Self::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// What a shard is built from, besides the flags.
+pub struct Place {
+    /// Which shard it is.
+    pub index: usize,
+    /// How many there are.
+    pub shards: usize,
+    /// The time at start.
+    pub now: Now,
+    /// Random bytes of the operating system.
+    pub entropy: Entropy,
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The server did not start; nothing was served.
+pub fn run(config: Config) -> Result<ExitCode, StartError> {
+    match config.app {
+        config::App::Agents => serve(config, agents),
+        config::App::Echo => serve(config, echo),
+    }
+}
+
+fn agents(config: &Config, place: Place) -> Shard<Sockets<Agents>> {
+    let settings = AgentsSettings {
+        text_max: config.text_max_bytes,
+        max_rooms_per_socket: config.max_rooms_per_socket as usize,
+        max_rooms: config.max_rooms as usize,
+        server_id: config.server_id,
+        require_join: config.require_join,
+        dedupe_window_ms: config.dedupe_window_ms,
+        rate_messages: config.rate_messages,
+    };
+    let app = Agents::new(settings, place.shards);
+    shard(config, place, app, None)
+}
+
+fn echo(config: &Config, place: Place) -> Shard<Sockets<Echo>> {
+    let bare = Some(BARE_ENGINE_PATH.to_owned());
+    shard(config, place, Echo, bare)
+}
+
+/// Composes a shard.
+fn shard<A: App>(config: &Config, place: Place, app: A, bare: Option<String>) -> Shard<Sockets<A>> {
+    let Place { index, shards, now, entropy } = place;
+    let recovery = recovery::Settings { window_ms: config.recovery_window_ms, max_bytes: config.recovery_bytes };
+    let listed: Option<Vec<String>> = config
+        .cors_origin
+        .iter()
+        .map(|origin| match origin {
+            config::Origin::Any => None,
+            config::Origin::Exact(origin) => Some(origin.clone()),
+        })
+        .collect();
+    let cors = listed.map_or_else(Cors::any, Cors::only);
+    let settings = Settings {
+        shard: index,
+        shards,
+        ping_interval_ms: config.ping_interval_ms,
+        ping_timeout_ms: config.ping_timeout_ms,
+        max_payload: config.max_payload_bytes,
+        connect_timeout_ms: config.connect_timeout_ms,
+        upgrade_timeout_ms: config.upgrade_timeout_ms,
+        request_timeout_ms: config.request_timeout_ms,
+        max_connections: config.max_connections.unwrap_or(u32::MAX) as usize,
+        max_queue: config.max_queue_bytes,
+        cors,
+    };
+    let routes = Routes { socket_io: config.path.clone(), bare, call_body_max: CALL_BODY_MAX };
+    let sockets = Sockets::new(app, index, shards, config.max_payload_bytes, recovery);
+    Shard::new(settings, routes, sockets, entropy, now.mono_ms)
+}
+
+/// Serves until SIGTERM or SIGINT, with one shard built by `shard` on each thread.
+///
+/// In the `config` that `shard` gets, `workers` and `max_connections` are set.
+///
+/// # Errors
+/// The server did not start; nothing was served.
+pub fn serve<C, F>(mut config: Config, shard: F) -> Result<ExitCode, StartError>
+where
+    C: Core + 'static,
+    F: Fn(&Config, Place) -> C + Send + Sync + 'static,
+{
+    let open_files = machine::raise_open_files();
+    let (driver, why) = choose_driver(config.io).map_err(StartError::Uring)?;
+    let shards = usize::from(*config.workers.get_or_insert_with(machine::shards_by_default));
+    let room = machine::connections_within(open_files, shards);
+    let max_connections = *config.max_connections.get_or_insert(room);
+    let listeners = listeners(SocketAddr::new(config.host, config.port), shards).map_err(StartError::Listen)?;
+    let cores = cores_of(&config, shards).map_err(|error| StartError::System("cannot tell the cores", error))?;
+    log_to_stderr(&config);
+    if max_connections > room {
+        tracing::warn!(max_connections, open_files, "more connections are allowed than descriptors can be opened");
+    }
+    let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| StartError::System("cannot take signals", error))?;
+
+    let options = options(&config, max_connections);
+    let (seats, control) = driver::seats(listeners.sockets, options)
+        .map_err(|error| StartError::System("cannot connect the shards", error))?;
+    let facts = Facts { address: listeners.address, driver: format!("{driver} ({why})"), shards, cores, open_files };
+    let config = Arc::new(config);
+    let threads = start_shards(&config, driver, seats, &facts.cores, Arc::new(shard))?;
+    let mut stdout = io::stdout().lock();
+    // A closed standard output is no reason not to serve.
+    let _ = stdout.write_all(banner(&config, &facts).as_bytes()).and_then(|()| stdout.flush());
+    drop(stdout);
+
+    obey(signals, Arc::clone(&control), Duration::from_millis(config.drain_limit_ms))
+        .map_err(|error| StartError::System("cannot take signals", error))?;
+    for thread in threads {
+        if thread.join().is_err() {
+            process::abort();
+        }
+    }
+    tracing::info!(connections_left = control.connections(), "stopped");
+    drop(listeners.lock);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Which driver, and why.
+fn choose_driver(io: Io) -> Result<(Driver, String), Refusal> {
+    match (io, driver::probe_uring) {
+        (Io::Epoll, _) => Ok((Driver::Epoll, "asked for".to_owned())),
+        (Io::Uring, probe) => probe().map(|()| (Driver::Uring, "asked for".to_owned())),
+        (Io::Auto, probe) => Ok(match probe() {
+            Ok(()) => (Driver::Uring, "the kernel allows it".to_owned()),
+            Err(refusal) => (Driver::Epoll, format!("io_uring is refused: {refusal}")),
+        }),
+    }
+}
+
+/// A core for each shard, over again when there are fewer; none when shards are not pinned.
+fn cores_of(config: &Config, shards: usize) -> io::Result<Vec<usize>> {
+    match config.pin {
+        Switch::Off => Ok(Vec::new()),
+        Switch::On => Ok(machine::cores()?.into_iter().cycle().take(shards).collect()),
+    }
+}
+
+fn options(config: &Config, max_connections: u32) -> Options {
+    let reserve = (config.drain_limit_ms / 10).min(EXIT_RESERVE_MS);
+    Options {
+        max_connections,
+        balance_least: config.balance == Balance::Least,
+        flush_window_ms: config.flush_window_ms,
+        drain_limit_ms: config.drain_limit_ms - reserve,
+    }
+}
+
+fn log_to_stderr(config: &Config) {
+    tracing_subscriber::fmt()
+        .with_ansi(io::stderr().is_terminal())
+        .with_max_level(config.log_level)
+        .with_writer(io::stderr)
+        .init();
+}
+
+/// Starts all shards and waits until each is ready to accept.
+fn start_shards<C, F>(
+    config: &Arc<Config>,
+    driver: Driver,
+    seats: Vec<Seat<C::Mail>>,
+    cores: &[usize],
+    shard: Arc<F>,
+) -> Result<Vec<JoinHandle<Counters>>, StartError>
+where
+    C: Core + 'static,
+    F: Fn(&Config, Place) -> C + Send + Sync + 'static,
+{
+    let shards = seats.len();
+    let (ready, readiness) = mpsc::channel();
+    let mut threads = Vec::with_capacity(shards);
+    for seat in seats {
+        let index = seat.index();
+        let (config, shard, ready) = (Arc::clone(config), Arc::clone(&shard), ready.clone());
+        let core = cores.get(index).copied();
+        let life = move || {
+            let _guard = AbortOnPanic;
+            let place = || Place { index, shards, now: driver::now(), entropy: machine::entropy() };
+            live(index, &ready, |started| {
+                core.map_or(Ok(()), machine::pin)?;
+                driver::run(driver, shard(&config, place()), seat, started)
+            })
+        };
+        let thread = thread::Builder::new().name(format!("shard-{index}")).spawn(life);
+        threads.push(thread.map_err(|error| StartError::Shard(index, error))?);
+    }
+    for _ in 0..shards {
+        readiness.recv().unwrap_or_else(|_| Err(StartError::Shard(0, io::Error::other("it ended early"))))?;
+    }
+    Ok(threads)
+}
+
+/// The life of a shard's thread: says when it is ready, or why it never was. Failed later by the kernel, it ends the
+/// process.
+fn live(
+    index: usize,
+    ready: &Sender<Result<(), StartError>>,
+    run: impl FnOnce(&dyn Fn()) -> io::Result<Counters>,
+) -> Counters {
+    let is_ready = Cell::new(false);
+    // Nobody listens any more when another shard could not start; the process ends then.
+    let result = run(&|| {
+        is_ready.set(true);
+        let _ = ready.send(Ok(()));
+    });
+    match result {
+        Ok(counters) => {
+            tracing::debug!(shard = index, ?counters, "shard ended");
+            counters
+        }
+        Err(error) if is_ready.get() => {
+            tracing::error!(shard = index, %error, "shard failed");
+            process::exit(1);
+        }
+        Err(error) => {
+            let _ = ready.send(Err(StartError::Shard(index, error)));
+            Counters::default()
+        }
+    }
+}
+
+/// A shard that panics takes the process with it: the rest of it would be a half-dead server.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            process::abort();
+        }
+    }
+}
+
+/// From the first signal on, shards drain; a second one, or the end of `limit`, ends the process whatever they do.
+fn obey(mut signals: Signals, control: Arc<Control>, limit: Duration) -> io::Result<()> {
+    let on_signal = move || {
+        let mut signals = signals.forever();
+        signals.next();
+        tracing::info!(connections = control.connections(), "told to stop: draining");
+        control.drain();
+        let _ = thread::Builder::new().name("drain-limit".to_owned()).spawn(move || {
+            thread::sleep(limit);
+            process::exit(0);
+        });
+        signals.next();
+        process::exit(0);
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(on_signal).map(|_| ())
+}

@@ -1,0 +1,136 @@
+//! The block printed at start: what runs where, and every limit in force.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use crate::config::{Config, Origin};
+
+/// What was found out at start.
+pub struct Facts {
+    pub address: SocketAddr,
+    /// The driver, and why it is this one.
+    pub driver: String,
+    pub shards: usize,
+    /// Core of each shard; empty: not pinned.
+    pub cores: Vec<usize>,
+    pub open_files: u64,
+}
+
+/// The block; its last line says that the server listens.
+pub fn banner(config: &Config, facts: &Facts) -> String {
+    let mut text = format!("sockeye {}\n", env!("CARGO_PKG_VERSION"));
+    let cores = match facts.cores.as_slice() {
+        [] => "not pinned".to_owned(),
+        cores => format!("pinned to cores {}", join(cores.iter())),
+    };
+    line(&mut text, "address", format!("{}, path {}", facts.address, config.path));
+    line(&mut text, "app", name(config.app));
+    line(&mut text, "driver", &facts.driver);
+    line(&mut text, "shards", format!("{}, {cores}", facts.shards));
+    line(&mut text, "balance", name(config.balance));
+    line(&mut text, "open files", facts.open_files);
+    for (name, value) in limits(config) {
+        line(&mut text, name, value);
+    }
+    let _ = writeln!(text, "listening on http://{}", facts.address);
+    text
+}
+
+fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
+    let _ = writeln!(text, "  {name:<24}{value}");
+}
+
+/// Every limit, by the name of its flag.
+fn limits(config: &Config) -> Vec<(&'static str, String)> {
+    let origins = config.cors_origin.iter().map(|origin| match origin {
+        Origin::Any => "*",
+        Origin::Exact(exact) => exact,
+    });
+    vec![
+        ("cors-origin", join(origins)),
+        ("require-join", config.require_join.to_string()),
+        ("max-connections", config.max_connections.map_or_else(String::new, |n| n.to_string())),
+        ("max-connections-per-ip", or_off(config.max_connections_per_ip)),
+        ("rate-connections", or_off(config.rate_connections)),
+        ("rate-messages", or_off(config.rate_messages)),
+        ("max-payload", size(config.max_payload_bytes)),
+        ("max-queue", size(config.max_queue_bytes)),
+        ("text-max", size(config.text_max_bytes)),
+        ("max-rooms", config.max_rooms.to_string()),
+        ("max-rooms-per-socket", config.max_rooms_per_socket.to_string()),
+        ("recovery-bytes", size(config.recovery_bytes)),
+        ("recovery-window", time(config.recovery_window_ms)),
+        ("dedupe-window", time(config.dedupe_window_ms)),
+        ("ping-interval", time(config.ping_interval_ms)),
+        ("ping-timeout", time(config.ping_timeout_ms)),
+        ("connect-timeout", time(config.connect_timeout_ms)),
+        ("upgrade-timeout", time(config.upgrade_timeout_ms)),
+        ("request-timeout", time(config.request_timeout_ms)),
+        ("drain-limit", time(config.drain_limit_ms)),
+        ("flush-window", time(config.flush_window_ms)),
+    ]
+}
+
+fn join(items: impl Iterator<Item = impl ToString>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// The value as it is written on the command line.
+fn name(value: impl clap::ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+fn or_off(limit: u32) -> String {
+    if limit == 0 { "off".to_owned() } else { limit.to_string() }
+}
+
+/// In the largest unit that is exact, as the flags take it.
+fn time(ms: u64) -> String {
+    match ms {
+        0 => "off".to_owned(),
+        _ if ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
+        _ if ms.is_multiple_of(1_000) => format!("{}s", ms / 1_000),
+        _ => format!("{ms}ms"),
+    }
+}
+
+/// In the largest unit that is exact, as the flags take it.
+fn size(bytes: usize) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1_000_000, "MB"), (1_000, "kB")];
+    match units.iter().find(|(unit, _)| bytes != 0 && bytes.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => bytes.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Cli;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn every_flag_with_a_bound_is_printed_and_the_last_line_listens() {
+        let config = Cli::parse_from(["sockeye"]).serve;
+        let address = "127.0.0.1:3000".parse().unwrap();
+        let facts =
+            Facts { address, driver: "epoll (asked for)".to_owned(), shards: 2, cores: vec![0, 1], open_files: 1024 };
+        let text = banner(&config, &facts);
+        let elsewhere = ["host", "port", "workers", "pin", "io", "server-id", "log-level"];
+        for flag in Cli::command().get_arguments().filter_map(|arg| arg.get_long()) {
+            let printed = text.lines().any(|line| line.trim_start().starts_with(&format!("{flag} ")));
+            assert!(printed || elsewhere.contains(&flag) || flag == "path", "--{flag} is not printed:\n{text}");
+        }
+        assert_eq!(text.lines().last(), Some("listening on http://127.0.0.1:3000"));
+        assert!(text.contains("pinned to cores 0 1") && text.contains("epoll (asked for)"));
+    }
+
+    #[test]
+    fn values_are_printed_as_flags_take_them() {
+        assert_eq!([time(0), time(300), time(25_000), time(120_000)], ["off", "300ms", "25s", "2m"]);
+        assert_eq!(
+            [size(0), size(7), size(1_000_000), size(65_536), size(1 << 20)],
+            ["0", "7", "1MB", "64KiB", "1MiB"]
+        );
+    }
+}

@@ -1,0 +1,228 @@
+//! The sans-IO composition of one core: `fn(now, input) -> effects`.
+//!
+//! A [`Shard`] is an [`Engine`] and the [`Protocol`] its sessions carry. `receive` takes bytes to requests and packets,
+//! `router` decides what a request is for, `drain` ends it all in order.
+
+mod drain;
+mod receive;
+mod router;
+pub mod seam;
+
+pub use router::Routes;
+pub use seam::{ConnectionKey, Core, Ended, Handover, Now, Wire};
+
+use crate::connection::{Emigrant, Load, Moving};
+use crate::engine::wheel::{Timer, TimerKind};
+use crate::engine::{Effect, Engine, Entropy, Protocol, SessionKey, Settings};
+use crate::wire::sid::Sid;
+use drain::Drain;
+use std::net::IpAddr;
+
+/// One core's share of the server.
+pub struct Shard<P: Protocol> {
+    engine: Engine,
+    protocol: P,
+    routes: Routes,
+    drain: Drain,
+    due: Vec<Timer>,
+}
+
+/// What shards send one another.
+#[derive(Debug)]
+pub enum Mail<M> {
+    /// The protocol's.
+    Protocol(M),
+    /// A polling session that moves to this shard.
+    Session(Emigrant),
+    /// A polling session that moved away from this shard ended.
+    SessionLeft(Sid),
+    /// The sender has posted everything of this round of the drain.
+    DrainMark(u8),
+}
+
+impl<P: Protocol> Shard<P> {
+    /// A shard without connections. `now_ms`: `mono_ms` at the start.
+    pub fn new(settings: Settings, routes: Routes, protocol: P, entropy: Entropy, now_ms: u64) -> Self {
+        Self {
+            drain: Drain::new(settings.shards),
+            engine: Engine::new(settings, entropy, now_ms),
+            protocol,
+            routes,
+            due: Vec::new(),
+        }
+    }
+
+    /// The engine, for counters and assertions.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The protocol, for assertions.
+    pub fn protocol(&self) -> &P {
+        &self.protocol
+    }
+
+    /// Tells the protocol what ended. Nothing else may happen in between: a slot or sink must not be used again while the
+    /// protocol still counts on its former owner.
+    fn settle(&mut self) {
+        while let Some((session, upper, reason)) = self.engine.take_closed() {
+            self.protocol.closed(&mut self.engine, session, upper, reason);
+        }
+    }
+}
+
+impl<P: Protocol> Shard<P> {
+    /// Posts this turn's mail; before its connections go, so that a session is there before its requests.
+    fn post_all<W: Wire<Mail<P::Mail>>>(&mut self, wire: &mut W) {
+        for (to, mail) in self.protocol.outgoing().drain(..) {
+            wire.post(to, Mail::Protocol(mail));
+        }
+        for (to, emigrant) in self.engine.take_emigrants() {
+            wire.post(to, Mail::Session(emigrant));
+        }
+        for sid in self.engine.take_left() {
+            let (home, _) = self.engine.place(&sid);
+            wire.post(home, Mail::SessionLeft(sid));
+        }
+    }
+
+    /// A WebSocket arrives.
+    fn arrive(&mut self, key: ConnectionKey, moving: Moving) {
+        match moving.load {
+            Load::Session(emigrant) => {
+                if let Some(session) = self.engine.immigrate_websocket(key, moving.decoder, &emigrant) {
+                    self.take_packets(session, emigrant);
+                }
+            }
+            Load::Probe { sid, upgrading } => self.engine.immigrate_probe(key, moving.decoder, &sid, upgrading),
+        }
+    }
+
+    fn take_packets(&mut self, session: SessionKey, emigrant: Emigrant) {
+        for mut packet in emigrant.packets {
+            self.protocol.text(&mut self.engine, session, &mut packet);
+            self.settle();
+        }
+    }
+}
+
+impl<P: Protocol> Core for Shard<P> {
+    type Mail = Mail<P::Mail>;
+
+    fn accepted(&mut self, peer: IpAddr, now: Now) -> Option<ConnectionKey> {
+        self.engine.now = now;
+        if self.drain.has_begun() {
+            return None;
+        }
+        self.engine.accept(peer)
+    }
+
+    fn adopted(&mut self, mut handover: Handover, now: Now) -> Option<ConnectionKey> {
+        self.engine.now = now;
+        // Requests may still have to reach the shard of their session.
+        let goes_on = !handover.unread.is_empty() && handover.moving.is_none() && !self.drain.is_over();
+        if self.drain.has_begun() && !goes_on {
+            return None;
+        }
+        let key = self.engine.accept(handover.peer)?;
+        match handover.moving {
+            Some(moving) => self.arrive(key, *moving),
+            None => self.engine.counters.connections_adopted += 1,
+        }
+        self.received(key, &mut handover.unread, now);
+        Some(key)
+    }
+
+    fn received(&mut self, key: ConnectionKey, bytes: &mut [u8], now: Now) {
+        self.engine.now = now;
+        self.receive(key, bytes);
+        self.settle();
+    }
+
+    fn writable(&mut self, key: ConnectionKey, now: Now) {
+        self.engine.now = now;
+        if let Some(sink) = self.engine.connection(key).map(|c| c.sink) {
+            self.engine.out.touch(sink);
+        }
+    }
+
+    fn ended(&mut self, key: ConnectionKey, how: Ended, now: Now) {
+        self.engine.now = now;
+        match how {
+            Ended::Eof => self.engine.ended(key),
+            Ended::Reset => self.engine.kill_connection(key, true),
+        }
+        self.settle();
+    }
+
+    fn mail(&mut self, from: usize, mail: Self::Mail, now: Now) {
+        self.engine.now = now;
+        match mail {
+            Mail::Protocol(mail) => self.protocol.mail(&mut self.engine, from, mail),
+            Mail::Session(emigrant) => {
+                if let Some(session) = self.engine.immigrate_polling(&emigrant) {
+                    self.take_packets(session, emigrant);
+                }
+            }
+            Mail::SessionLeft(sid) => self.engine.remove_signpost(&sid),
+            Mail::DrainMark(round) => self.drain.marked(round),
+        }
+        self.settle();
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.engine.now = now;
+        let mut due = std::mem::take(&mut self.due);
+        self.engine.wheel.advance(now.mono_ms, &mut due);
+        for timer in due.drain(..) {
+            let Timer { kind, slot, generation } = timer;
+            match kind {
+                TimerKind::Connect => {
+                    self.protocol.connect_timeout(&mut self.engine, SessionKey { slot, generation });
+                }
+                TimerKind::App | TimerKind::Recovery => self.protocol.timeout(&mut self.engine, timer),
+                _ => self.engine.fire(timer),
+            }
+            self.settle();
+        }
+        self.due = due;
+    }
+
+    fn deadline_ms(&self) -> Option<u64> {
+        self.engine.wheel.deadline_ms()
+    }
+
+    fn flush<W: Wire<Self::Mail>>(&mut self, wire: &mut W, now: Now) {
+        self.engine.now = now;
+        self.advance_drain(wire);
+        loop {
+            self.settle();
+            while let Some(key) = self.engine.take_resumed() {
+                self.advance_http(key);
+                self.settle();
+            }
+            self.engine.flush(&mut |key, slices| wire.send(key, slices));
+            if self.engine.is_settled() {
+                break;
+            }
+        }
+        self.post_all(wire);
+        self.engine.take_effects(|key, effect| match effect {
+            Effect::Reading(on) => wire.set_reading(key, on),
+            Effect::Shutdown => wire.shutdown(key),
+            Effect::Close(abort) => wire.close(key, abort),
+            Effect::Move(to, handover) => wire.hand_over(key, to, handover),
+        });
+        self.protocol.end_turn(&mut self.engine);
+        self.engine.out.end_turn();
+    }
+
+    fn drain(&mut self, now: Now) {
+        self.engine.now = now;
+        self.drain.begin();
+    }
+
+    fn is_drained(&self) -> bool {
+        self.drain.is_over() && self.engine.connection_count() == 0
+    }
+}

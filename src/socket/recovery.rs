@@ -1,0 +1,253 @@
+//! Connection state recovery (Socket.IO, "Connection state recovery"): what a socket missed while it was away.
+//!
+//! Every recoverable event that a shard delivers has an offset, one up from the last, and is kept by reference to the bytes
+//! that were sent, bounded by time and size. A socket that lost its connection is *parked*: it stays a socket, without a
+//! session, its rooms kept alive. A CONNECT with its private id (`pid`), which names the shard, brings it back.
+
+use super::SocketKey;
+use crate::connection::outbound::{BatchKey, Outbound, SinkKey, Slice};
+use crate::rooms::members::{Members, Memberships};
+use crate::wire::prepared::parse_offset;
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+
+/// What operators set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a socket may be away; 0: there is no recovery.
+    pub window_ms: u64,
+    /// Bytes of events kept, of a shard.
+    pub max_bytes: usize,
+}
+
+/// What a client that comes back says in its CONNECT.
+#[derive(Debug, Deserialize)]
+pub(super) struct Claim<'a> {
+    /// The private id it was given.
+    #[serde(borrow)]
+    pub(super) pid: Cow<'a, str>,
+    /// The offset of the last event it received.
+    #[serde(borrow, default)]
+    pub(super) offset: Option<Cow<'a, str>>,
+}
+
+/// Whom an event was for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
+    /// A room by local and serial number, but for the socket in slot `except`.
+    Room { room: u32, serial: u64, except: Option<u32> },
+    /// One socket.
+    Socket(SocketKey),
+}
+
+struct Event {
+    offset: u64,
+    at_ms: u64,
+    target: Target,
+    slice: Slice,
+}
+
+/// Bits of an offset that count; those above are the shard's number.
+const COUNT_BITS: u32 = 42;
+
+/// Sockets that may be away at once; beyond, the one away longest is given up.
+const AWAY_MAX: usize = 100_000;
+
+/// The events of a shard that may be missed, and who is away.
+pub struct Recovery {
+    settings: Settings,
+    next: u64,
+    log: VecDeque<Event>,
+    bytes: usize,
+    /// Events of this turn, whose bytes are still being gathered.
+    pending: Vec<(u64, Target, BatchKey, (u32, u32))>,
+    /// This turn's batch of events for single sockets.
+    direct: Option<(u32, BatchKey)>,
+    /// Sockets of whose own events some are no longer kept: the offset of the latest.
+    trimmed: HashMap<SocketKey, u64>,
+    /// When those who are away may no longer come back.
+    away: HashMap<SocketKey, u64>,
+    expiry: VecDeque<(u64, SocketKey)>,
+}
+
+impl Recovery {
+    pub(super) fn new(shard: usize, settings: Settings) -> Self {
+        Self {
+            settings,
+            next: ((shard as u64) << COUNT_BITS) + 1,
+            log: VecDeque::new(),
+            bytes: 0,
+            pending: Vec::new(),
+            direct: None,
+            trimmed: HashMap::new(),
+            away: HashMap::new(),
+            expiry: VecDeque::new(),
+        }
+    }
+
+    /// Whether there is recovery.
+    pub fn is_on(&self) -> bool {
+        self.settings.window_ms > 0
+    }
+
+    /// Bytes of events kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Sockets that may come back.
+    pub fn away(&self) -> usize {
+        self.away.len()
+    }
+
+    /// The low bits of the next event's offset: where a socket or membership begins.
+    pub(super) fn mark(&self) -> u32 {
+        self.next as u32
+    }
+
+    /// The offset of the next event.
+    pub(super) fn take_offset(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// Notes an event of this turn.
+    pub(super) fn note(&mut self, offset: u64, target: Target, batch: BatchKey, range: (u32, u32)) {
+        self.pending.push((offset, target, batch, range));
+    }
+
+    /// This turn's batch of events for single sockets.
+    pub(super) fn direct_batch(&mut self, out: &mut Outbound) -> BatchKey {
+        match self.direct {
+            Some((turn, batch)) if turn == out.turn() => batch,
+            _ => {
+                let batch = out.open_batch();
+                self.direct = Some((out.turn(), batch));
+                batch
+            }
+        }
+    }
+
+    /// The turn ends: its events are kept; those too old or too many are dropped.
+    pub(super) fn end_turn(&mut self, out: &Outbound, members: &mut Members, now_ms: u64) {
+        for (offset, target, batch, range) in self.pending.drain(..) {
+            let slice = out.retain(batch, range);
+            self.bytes += slice.bytes().len();
+            self.log.push_back(Event { offset, at_ms: now_ms, target, slice });
+        }
+        let oldest_ms = now_ms.saturating_sub(self.settings.window_ms);
+        let (bytes, max_bytes) = (&mut self.bytes, self.settings.max_bytes);
+        while let Some(event) = self.log.front().filter(|e| e.at_ms < oldest_ms || *bytes > max_bytes) {
+            *bytes -= event.slice.bytes().len();
+            match event.target {
+                Target::Room { room, serial, .. } => members.trim(room, serial, event.offset),
+                Target::Socket(socket) => {
+                    self.trimmed.insert(socket, event.offset);
+                }
+            }
+            self.log.pop_front();
+        }
+    }
+
+    /// A socket goes away. Returns when it is to be given up, and one that must be given up now to keep the bound.
+    pub(super) fn park(&mut self, socket: SocketKey, now_ms: u64) -> (u64, Option<SocketKey>) {
+        let until_ms = now_ms + self.settings.window_ms;
+        let surplus = (self.away.len() >= AWAY_MAX).then(|| self.expiry.front().map(|&(_, socket)| socket)).flatten();
+        self.away.insert(socket, until_ms);
+        self.expiry.push_back((until_ms, socket));
+        (until_ms, surplus)
+    }
+
+    /// Whether a socket is away.
+    pub(super) fn is_away(&self, socket: SocketKey) -> bool {
+        self.away.contains_key(&socket)
+    }
+
+    /// A socket came back, or is given up.
+    pub(super) fn unpark(&mut self, socket: SocketKey) -> bool {
+        self.away.remove(&socket).is_some()
+    }
+
+    /// A socket whose time is over. When there is none, the time at which there will be.
+    pub(super) fn next_expired(&mut self, now_ms: u64) -> Result<SocketKey, Option<u64>> {
+        while let Some(&(until_ms, socket)) = self.expiry.front() {
+            if until_ms > now_ms {
+                return Err(Some(until_ms));
+            }
+            self.expiry.pop_front();
+            // It may have come back, and gone again.
+            if self.away.get(&socket) == Some(&until_ms) {
+                return Ok(socket);
+            }
+        }
+        Err(None)
+    }
+
+    /// A socket will not come back.
+    pub(super) fn forget(&mut self, socket: SocketKey) {
+        self.trimmed.remove(&socket);
+    }
+
+    /// From which offset on (exclusively) a socket misses events, if all of them are still kept. `start`: where the socket
+    /// began; `offset`: what it says it has.
+    pub(super) fn missing_from(
+        &self,
+        socket: SocketKey,
+        start: u32,
+        offset: Option<&str>,
+        rooms: &Memberships,
+        members: &Members,
+    ) -> Option<u64> {
+        let began = self.next.checked_sub(u64::from((self.next as u32).wrapping_sub(start)))?;
+        let from = match offset.map(parse_offset) {
+            // A client keeps its last offset when it is given another socket, which may be on another shard.
+            Some(Some(offset)) if offset >> COUNT_BITS == began >> COUNT_BITS => {
+                (offset < self.next).then_some(offset.max(began - 1))?
+            }
+            _ => began - 1,
+        };
+        let whole = rooms.iter().all(|m| {
+            let trimmed = members.history(m.room()).map_or(0, |(_, trimmed)| trimmed);
+            trimmed <= from || !is_since(trimmed, m.since)
+        });
+        let own = self.trimmed.get(&socket).is_none_or(|&trimmed| trimmed <= from);
+        (whole && own).then_some(from)
+    }
+
+    /// Queues for `sink` every event after `from` that was for `socket` or one of its rooms, those of this turn included.
+    pub(super) fn replay(
+        &self,
+        from: u64,
+        socket: SocketKey,
+        rooms: &Memberships,
+        members: &Members,
+        out: &mut Outbound,
+        sink: SinkKey,
+    ) {
+        let rooms: HashMap<(u32, u64), u32> = rooms
+            .iter()
+            .filter_map(|m| members.history(m.room()).map(|(serial, _)| ((m.room(), serial), m.since)))
+            .collect();
+        let first = self.log.partition_point(|e| e.offset <= from);
+        let missed = |offset: u64, target: Target| match target {
+            Target::Socket(other) => other == socket,
+            Target::Room { room, serial, except } => {
+                except != Some(socket.slot) && rooms.get(&(room, serial)).is_some_and(|&since| is_since(offset, since))
+            }
+        };
+        for event in self.log.range(first..).filter(|e| missed(e.offset, e.target)) {
+            out.push_replay(sink, event.slice.clone());
+        }
+        for &(offset, target, batch, range) in &self.pending {
+            if offset > from && missed(offset, target) {
+                out.push(sink, batch, range);
+            }
+        }
+    }
+}
+
+/// Whether an offset is at or after the mark with these low bits; the two are never 2^31 apart.
+fn is_since(offset: u64, mark: u32) -> bool {
+    ((offset as u32).wrapping_sub(mark) as i32) >= 0
+}

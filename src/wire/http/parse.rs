@@ -1,0 +1,300 @@
+//! From the bytes of a head to a validated [`Head`].
+
+use std::net::Ipv6Addr;
+
+use super::{Framing, Head, HeadError, MAX_HEAD, MAX_HEADERS, Method, Upgrade};
+use crate::wire::parse_decimal;
+
+/// Empty lines tolerated in front of a request (RFC 9112 §2.2).
+const MAX_EMPTY_LINES: u8 = 2;
+
+/// Parses the head at the front of `bytes`; with it comes its length. `None`: it is not complete.
+///
+/// # Errors
+/// [`HeadError`], as soon as the bytes there are cannot become a head that is accepted, or when it is complete.
+pub fn parse_head(bytes: &[u8]) -> Result<Option<(Head<'_>, usize)>, HeadError> {
+    let mut end = HeadEnd::default();
+    let Some(len) = end.find(bytes)? else {
+        return Ok(None);
+    };
+    let head = bytes.get(end.start()..len).unwrap_or_default();
+    Ok(Some((parse_complete(head)?, len)))
+}
+
+/// The search for a head's end. It remembers how far it looked, so that a head in many pieces costs linear time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeadEnd {
+    empty_lines: u8,
+    /// Where the request line begins, once a line that is not empty has ended.
+    start: Option<usize>,
+    /// Where the line being looked at begins.
+    line: usize,
+    looked_at: usize,
+}
+
+impl HeadEnd {
+    /// Length of the head at the front of `bytes`, which are those of the previous call and what has arrived since.
+    pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+        while let Some(offset) = bytes.get(self.looked_at..).and_then(|new| new.iter().position(|&byte| byte == b'\n'))
+        {
+            let end = self.looked_at + offset + 1;
+            if end > MAX_HEAD {
+                return Err(HeadError::TooLarge);
+            }
+            let line = bytes.get(self.line..end).unwrap_or_default();
+            if !line.ends_with(b"\r\n") {
+                return Err(HeadError::Malformed("a line must end in CRLF"));
+            }
+            match (line.len(), self.start) {
+                (2, Some(_)) => return Ok(Some(end)),
+                (2, None) => self.empty_lines += 1,
+                (_, None) => self.start = Some(self.line),
+                (_, Some(_)) => {}
+            }
+            if self.empty_lines > MAX_EMPTY_LINES {
+                return Err(HeadError::Malformed("a request line is expected"));
+            }
+            (self.line, self.looked_at) = (end, end);
+        }
+        self.looked_at = bytes.len();
+        if bytes.len() >= MAX_HEAD { Err(HeadError::TooLarge) } else { Ok(None) }
+    }
+
+    /// Where the request line begins.
+    pub fn start(&self) -> usize {
+        self.start.unwrap_or(0)
+    }
+}
+
+/// Parses a whole head, whose lines end in CRLF.
+pub(crate) fn parse_complete(bytes: &[u8]) -> Result<Head<'_>, HeadError> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
+        Ok(_) => return Err(HeadError::Malformed("invalid request")),
+        Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
+        Err(httparse::Error::Version) => return Err(version_error(bytes)),
+        Err(httparse::Error::HeaderName) => {
+            return Err(HeadError::Malformed("invalid header name"));
+        }
+        Err(httparse::Error::HeaderValue) => {
+            return Err(HeadError::Malformed("invalid header value"));
+        }
+        Err(_) => return Err(HeadError::Malformed("invalid request line")),
+    }
+    let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
+        return Err(HeadError::Malformed("invalid request line"));
+    };
+    let method = parse_method(method);
+    let http_10 = version == 0;
+    let (path, query) = split_target(target, method)?;
+    let fields = Fields::collect(request.headers)?;
+    match fields.host {
+        None if !http_10 => return Err(HeadError::Malformed("Host is missing")),
+        Some(host) if !is_authority(host) => return Err(HeadError::Malformed("invalid Host")),
+        _ => {}
+    }
+    let framing = fields.framing(http_10)?;
+    let lines = bytes.iter().position(|&byte| byte == b'\n').and_then(|end| bytes.get(end + 1..));
+    Ok(Head {
+        method,
+        path,
+        query,
+        http_10,
+        keep_alive: !fields.close && (!http_10 || fields.keep_alive),
+        framing,
+        expect_continue: fields.expect_continue && !http_10,
+        upgrade: fields.upgrade(method, http_10, framing),
+        fields: lines.unwrap_or_default(),
+    })
+}
+
+/// Tells a version that is not spoken here from what is no version.
+fn version_error(bytes: &[u8]) -> HeadError {
+    let line = bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|&byte| byte == b' ').skip(2);
+    let (Some(word), None) = (words.next(), words.next()) else {
+        return HeadError::Malformed("invalid request line");
+    };
+    let is_version = |version: &[u8]| {
+        let mut numbers = version.split(|&byte| byte == b'.');
+        let mut is_number = || numbers.next().is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit));
+        is_number() && is_number() && numbers.next().is_none()
+    };
+    match word.strip_prefix(b"HTTP/") {
+        Some(version) if is_version(version) => HeadError::UnsupportedVersion,
+        _ => HeadError::Malformed("invalid HTTP version"),
+    }
+}
+
+fn parse_method(method: &str) -> Method {
+    match method {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "PATCH" => Method::Patch,
+        "DELETE" => Method::Delete,
+        "OPTIONS" => Method::Options,
+        _ => Method::Other,
+    }
+}
+
+/// Path and query of a target in origin-form, absolute-form or asterisk-form (RFC 9112 §3.2).
+fn split_target(target: &str, method: Method) -> Result<(&str, &str), HeadError> {
+    let invalid = HeadError::Malformed("invalid request target");
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(invalid);
+    }
+    if target == "*" && method == Method::Options {
+        return Ok((target, ""));
+    }
+    let mut origin = target;
+    if !target.starts_with('/') {
+        let (scheme, rest) = target.split_once("://").ok_or(invalid)?;
+        let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+        let (authority, after) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if !is_http || !is_authority(authority.as_bytes()) {
+            return Err(invalid);
+        }
+        origin = after;
+    }
+    let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
+    Ok((if path.is_empty() { "/" } else { path }, query))
+}
+
+/// Whether `value` is a host that is not empty, with or without a port (RFC 3986 §3.2, without user information).
+fn is_authority(value: &[u8]) -> bool {
+    let Ok(value) = std::str::from_utf8(value) else {
+        return false;
+    };
+    let (is_host_valid, after) = if let Some(rest) = value.strip_prefix('[') {
+        let Some((address, after)) = rest.split_once(']') else {
+            return false;
+        };
+        (address.parse::<Ipv6Addr>().is_ok(), after)
+    } else {
+        let (host, after) = value.split_at(value.find(':').unwrap_or(value.len()));
+        // A comma is allowed by the grammar, but what has one is two Host headers that were joined.
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte);
+        (!host.is_empty() && host.bytes().all(is_valid), after)
+    };
+    let is_port_valid = match after.strip_prefix(':') {
+        Some("") => true,
+        Some(port) => parse_decimal(port.as_bytes()).is_some_and(|port| port <= u64::from(u16::MAX)),
+        None => after.is_empty(),
+    };
+    is_host_valid && is_port_valid
+}
+
+/// The headers that have a meaning for the connection.
+#[derive(Default)]
+struct Fields<'a> {
+    host: Option<&'a [u8]>,
+    content_length: Option<&'a [u8]>,
+    transfer_encoding: Option<&'a [u8]>,
+    close: bool,
+    keep_alive: bool,
+    connection_upgrade: bool,
+    upgrade_websocket: bool,
+    websocket_key: Option<&'a [u8]>,
+    is_key_repeated: bool,
+    websocket_version: Option<&'a [u8]>,
+    is_version_repeated: bool,
+    expect_continue: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn collect(headers: &[httparse::Header<'a>]) -> Result<Self, HeadError> {
+        let mut fields = Self::default();
+        for header in headers {
+            fields.add(header.name, header.value)?;
+        }
+        Ok(fields)
+    }
+
+    fn add(&mut self, name: &str, value: &'a [u8]) -> Result<(), HeadError> {
+        let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+        if is("Host") {
+            if self.host.replace(value).is_some() {
+                return Err(HeadError::Malformed("Host is repeated"));
+            }
+        } else if is("Content-Length") {
+            if self.content_length.replace(value).is_some() {
+                return Err(HeadError::Malformed("Content-Length is repeated"));
+            }
+        } else if is("Transfer-Encoding") {
+            if self.transfer_encoding.replace(value).is_some() {
+                return Err(HeadError::Malformed("Transfer-Encoding is repeated"));
+            }
+        } else if is("Connection") {
+            self.close |= has_token(value, "close");
+            self.keep_alive |= has_token(value, "keep-alive");
+            self.connection_upgrade |= has_token(value, "upgrade");
+        } else if is("Upgrade") {
+            self.upgrade_websocket |= has_token(value, "websocket");
+        } else if is("Sec-WebSocket-Key") {
+            self.is_key_repeated = self.websocket_key.replace(value).is_some();
+        } else if is("Sec-WebSocket-Version") {
+            self.is_version_repeated = self.websocket_version.replace(value).is_some();
+        } else if is("Expect") {
+            self.expect_continue |= has_token(value, "100-continue");
+        }
+        Ok(())
+    }
+
+    /// RFC 9112 §6.3, without its leniencies.
+    fn framing(&self, http_10: bool) -> Result<Framing, HeadError> {
+        match (self.transfer_encoding, self.content_length) {
+            (None, None) => Ok(Framing::None),
+            (None, Some(length)) => {
+                parse_decimal(length).map(Framing::Length).ok_or(HeadError::Malformed("invalid Content-Length"))
+            }
+            (Some(_), Some(_)) => Err(HeadError::Malformed("Content-Length beside Transfer-Encoding")),
+            (Some(_), None) if http_10 => Err(HeadError::Malformed("Transfer-Encoding in HTTP/1.0")),
+            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
+            (Some(coding), None) if coding.contains(&b',') || coding.is_empty() => {
+                Err(HeadError::Malformed("Transfer-Encoding must be chunked"))
+            }
+            (Some(_), None) => Err(HeadError::NotImplemented),
+        }
+    }
+
+    /// RFC 6455 §4.2.1.
+    fn upgrade(&self, method: Method, http_10: bool, framing: Framing) -> Upgrade<'a> {
+        if !self.upgrade_websocket {
+            return Upgrade::No;
+        }
+        if method != Method::Get {
+            return Upgrade::BadHandshake("a WebSocket handshake is a GET request");
+        }
+        if http_10 {
+            return Upgrade::BadHandshake("a WebSocket handshake needs HTTP/1.1");
+        }
+        if !self.connection_upgrade {
+            return Upgrade::BadHandshake("Connection must contain Upgrade");
+        }
+        if !matches!(framing, Framing::None | Framing::Length(0)) {
+            return Upgrade::BadHandshake("a WebSocket handshake has no body");
+        }
+        if self.websocket_version != Some(b"13") || self.is_version_repeated {
+            return Upgrade::UnsupportedVersion;
+        }
+        match self.websocket_key {
+            Some(key) if is_websocket_key(key) && !self.is_key_repeated => Upgrade::WebSocket { key },
+            _ => Upgrade::BadHandshake("Sec-WebSocket-Key must be 16 bytes in base64"),
+        }
+    }
+}
+
+/// Whether a comma separated list has `token`, in any case.
+fn has_token(list: &[u8], token: &str) -> bool {
+    list.split(|&byte| byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether `key` has the form of 16 bytes in base64.
+fn is_websocket_key(key: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_digit))
+}

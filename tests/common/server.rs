@@ -1,0 +1,191 @@
+//! A server process of the built binary.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long start-up may take.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A running server; killed when dropped.
+pub struct Server {
+    addr: SocketAddr,
+    /// What distinguishes it in failure output, for example `uring, 2 workers`.
+    pub label: String,
+    child: Option<Mutex<Child>>,
+    log: Log,
+}
+
+/// What the process has written, standard output and error in one.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+/// A server that ended by itself.
+#[derive(Debug)]
+pub struct Exited {
+    pub status: ExitStatus,
+    pub output: String,
+}
+
+impl Server {
+    /// Starts the binary on a free port of 127.0.0.1 with `flags` and waits until it listens.
+    pub fn start(flags: &[&str]) -> Server {
+        match Server::try_start(flags) {
+            Ok(server) => server,
+            Err(exited) => panic!("the server did not start ({}):\n{}", exited.status, exited.output),
+        }
+    }
+
+    /// As [`Server::start`], for flags it may refuse. `--port 0` is added unless `flags` name a port.
+    pub fn try_start(flags: &[&str]) -> Result<Server, Exited> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
+        command.args(flags);
+        for (flag, value) in [("--port", "0"), ("--host", "127.0.0.1")] {
+            if !flags.contains(&flag) {
+                command.args([flag, value]);
+            }
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the built binary can be run");
+        let log = Log::default();
+        let (found, listening) = mpsc::channel();
+        log.collect(child.stdout.take().expect("piped"), Some(found));
+        log.collect(child.stderr.take().expect("piped"), None);
+        match listening.recv_timeout(START_LIMIT) {
+            Ok(addr) => Ok(Server { addr, label: flags.join(" "), child: Some(Mutex::new(child)), log }),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let status = child.wait().expect("our own child");
+                // Standard error may end a moment later than standard output.
+                std::thread::sleep(Duration::from_millis(50));
+                Err(Exited { status, output: log.text() })
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("no line `listening on http://…` within {START_LIMIT:?}:\n{}", log.text());
+            }
+        }
+    }
+
+    /// The server that the environment variable names, if it is set.
+    pub fn external(variable: &str) -> Option<Server> {
+        let url = std::env::var(variable).ok()?;
+        let authority = url.trim_start_matches("http://").trim_end_matches('/');
+        let addr = authority
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut addrs| addrs.next())
+            .unwrap_or_else(|| panic!("{variable} is not http://host:port"));
+        Some(Server { addr, label: url, child: None, log: Log::default() })
+    }
+
+    /// Leaves the server to live until the test process ends.
+    pub fn outlive_tests(self) -> Arc<Server> {
+        if let Some(child) = &self.child {
+            kill_at_exit(lock(child).id());
+        }
+        Arc::new(self)
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        lock(self.child.as_ref().expect("a server of our own")).id()
+    }
+
+    /// What it has printed so far.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&lock(self.child.as_ref().expect("a server of our own")));
+        kill_process(pid, signal).expect("the server is alive");
+    }
+
+    /// Whether the process still runs. Always so for one that is not ours.
+    pub fn is_alive(&self) -> bool {
+        self.child.as_ref().is_none_or(|child| lock(child).try_wait().expect("our own child").is_none())
+    }
+
+    /// Waits for the process to end.
+    pub fn exit_status(&self, limit: Duration) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            let child = self.child.as_ref().expect("a server of our own");
+            if let Some(status) = lock(child).try_wait().expect("our own child") {
+                return status;
+            }
+            assert!(start.elapsed() < limit, "still running after {limit:?}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &self.child {
+            let mut child = lock(child);
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Log {
+    fn collect(&self, stream: impl Read + Send + 'static, mut found: Option<mpsc::Sender<SocketAddr>>) {
+        let log = self.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                if let (Some(sender), Some(addr)) = (&found, listening_address(&line)) {
+                    let _ = sender.send(addr);
+                    found = None;
+                }
+                let mut text = lock(&log.0);
+                text.push_str(&line);
+                text.push('\n');
+            }
+        });
+    }
+
+    fn text(&self) -> String {
+        lock(&self.0).clone()
+    }
+}
+
+/// The address in the line that says that the server is ready.
+fn listening_address(line: &str) -> Option<SocketAddr> {
+    let (_, after) = line.split_once("listening on http://")?;
+    after.split(|c: char| c.is_whitespace() || c == '/').next()?.parse().ok()
+}
+
+/// A poisoned lock only says that another test failed.
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Statics are not dropped when a test process ends: a shell that reads our pipe to its end kills what they hold.
+fn kill_at_exit(pid: u32) {
+    static REAPER: OnceLock<Mutex<Child>> = OnceLock::new();
+    let reaper = REAPER.get_or_init(|| {
+        let script = "while read -r pid; do all=\"$all $pid\"; done; kill -9 $all";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Mutex::new(command.spawn().expect("sh"))
+    });
+    let mut reaper = lock(reaper);
+    let pipe = reaper.stdin.as_mut().expect("piped");
+    writeln!(pipe, "{pid}").expect("the reaper reads");
+}

@@ -1,0 +1,147 @@
+//! Engine.IO v4, "Heartbeat": who pings, who must answer, and when a silent session is gone.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::engine::{Session, packets};
+use common::http::{self, End};
+use common::websocket::ENGINE_ECHO;
+use common::{ECHO, Frame, Polling, Via, WebSocket, each_cell, sleep_until};
+
+const PATH: &str = "/engine.io/";
+
+/// Of the flags of [`ECHO`].
+const PING_INTERVAL_MS: u64 = 300;
+const PING_TIMEOUT_MS: u64 = 200;
+
+/// By when a session that never answered a ping is gone, counted from its handshake.
+const GONE_MS: u64 = PING_INTERVAL_MS + PING_TIMEOUT_MS + 30;
+
+#[test]
+fn server_pings_every_interval_on_polling() {
+    each_cell(ECHO, |server| {
+        let mut polling = Polling::open(server, PATH);
+        for _ in 0..3 {
+            let start = Instant::now();
+            assert_eq!(packets(&polling.get()), ["2".into()]);
+            let waited = start.elapsed();
+            assert!(waited < 3 * Duration::from_millis(PING_INTERVAL_MS), "{waited:?}");
+            polling.send("3");
+        }
+    });
+}
+
+#[test]
+fn server_pings_every_interval_on_websocket() {
+    each_cell(ECHO, |server| {
+        let mut ws = WebSocket::open(server, ENGINE_ECHO);
+        ws.expect_text();
+        for _ in 0..3 {
+            let start = Instant::now();
+            assert_eq!(ws.frame(), Frame::text("2"));
+            let waited = start.elapsed();
+            assert!(waited > Duration::from_millis(PING_INTERVAL_MS / 2), "{waited:?}");
+            assert!(waited < 3 * Duration::from_millis(PING_INTERVAL_MS), "{waited:?}");
+            ws.text("3");
+        }
+    });
+}
+
+#[test]
+fn answered_pings_keep_a_session_for_ever() {
+    each_cell(ECHO, |server| {
+        for via in common::engine::BOTH {
+            let mut session = Session::open(server, via, PATH);
+            session.is_quiet(Duration::from_millis(5 * (PING_INTERVAL_MS + PING_TIMEOUT_MS)));
+            session.send("4still here");
+            assert_eq!(session.recv().text(), "4still here");
+        }
+    });
+}
+
+#[test]
+fn polling_session_that_answers_no_ping_is_gone_in_time() {
+    each_cell(ECHO, |server| {
+        let mut polling = Polling::open(server, PATH);
+        let opened = Instant::now();
+        sleep_until(opened, GONE_MS);
+        let response = polling.get().expect(400);
+        assert_eq!(response.json()["code"], 1);
+    });
+}
+
+#[test]
+fn polling_session_that_polls_but_answers_no_ping_is_gone_in_time() {
+    each_cell(ECHO, |server| {
+        let mut polling = Polling::open(server, PATH);
+        let opened = Instant::now();
+        assert_eq!(packets(&polling.get()), ["2".into()]);
+        sleep_until(opened, GONE_MS);
+        polling.get().expect(400);
+    });
+}
+
+#[test]
+fn pending_poll_is_answered_when_its_session_times_out() {
+    each_cell(ECHO, |server| {
+        let mut polling = Polling::open(server, PATH);
+        assert_eq!(packets(&polling.get()), ["2".into()]);
+        let mut poll = polling.get_pending();
+        match poll.try_response(false, common::LIMIT) {
+            Ok(response) => {
+                let text = response.text();
+                assert!(response.status == 400 || text == "1" || text == "6", "{response:?}");
+            }
+            Err(end) => assert_eq!(end, End::Closed, "the poll hangs"),
+        }
+        polling.get().expect(400);
+    });
+}
+
+#[test]
+fn websocket_session_that_answers_no_ping_is_closed_in_time() {
+    each_cell(ECHO, |server| {
+        let mut ws = WebSocket::open(server, ENGINE_ECHO);
+        let opened = Instant::now();
+        let open = ws.expect_text();
+        let sid = common::json::parse(&open[1..])["sid"].as_str().unwrap().to_string();
+        assert_eq!(ws.frame(), Frame::text("2"));
+        sleep_until(opened, GONE_MS);
+        let target = format!("{PATH}?EIO=4&transport=polling&sid={sid}");
+        assert_eq!(http::get(server, &target).expect(400).json()["code"], 1);
+        ws.expect_end();
+    });
+}
+
+#[test]
+fn heartbeat_continues_on_the_upgraded_transport() {
+    each_cell(ECHO, |server| {
+        let polling = Polling::open(server, PATH);
+        let mut ws = WebSocket::open(server, &polling.upgrade_target());
+        ws.text("2probe");
+        assert_eq!(ws.expect_text(), "3probe");
+        ws.text("5");
+        for _ in 0..3 {
+            assert_eq!(ws.frame(), Frame::text("2"));
+            ws.text("3");
+        }
+        // And so does its end.
+        assert_eq!(ws.frame(), Frame::text("2"));
+        ws.expect_end();
+    });
+}
+
+#[test]
+fn silent_session_costs_its_neighbour_nothing() {
+    each_cell(ECHO, |server| {
+        let mut neighbour = Session::open(server, Via::WebSocket, PATH);
+        let silent: Vec<_> = (0..50).map(|_| WebSocket::open(server, ENGINE_ECHO)).collect();
+        neighbour.is_quiet(Duration::from_millis(2 * GONE_MS));
+        neighbour.send("4hello");
+        assert_eq!(neighbour.recv().text(), "4hello");
+        for mut ws in silent {
+            ws.expect_end();
+        }
+    });
+}
