@@ -68,6 +68,11 @@ pub struct Slice {
 }
 
 impl Slice {
+    /// A range of `buffer`.
+    pub fn new(buffer: Rc<Vec<u8>>, range: (u32, u32)) -> Self {
+        Self { buffer, start: range.0, end: range.1 }
+    }
+
     /// The bytes of the range.
     pub fn bytes(&self) -> &[u8] {
         self.buffer.get(self.start as usize..self.end as usize).unwrap_or_default()
@@ -225,10 +230,10 @@ impl Outbound {
         self.dirty.push(sink);
     }
 
-    /// A range of a batch of this turn, to be kept beyond it.
-    pub fn retain(&self, batch: BatchKey, range: (u32, u32)) -> Slice {
-        let buffer = self.batches.get(batch.0 as usize).map(Rc::clone).unwrap_or_default();
-        Slice { buffer, start: range.0, end: range.1 }
+    /// A range of a batch of this turn.
+    pub fn batch_bytes(&self, batch: BatchKey, range: (u32, u32)) -> &[u8] {
+        let bytes = self.batches.get(batch.0 as usize);
+        bytes.and_then(|b| b.get(range.0 as usize..range.1 as usize)).unwrap_or_default()
     }
 
     #[inline]
@@ -356,7 +361,7 @@ impl Outbound {
         Flushed::All
     }
 
-    /// Ends the turn: forgets its batches, but for what backlogs and logs keep of them.
+    /// Ends the turn: forgets its batches, but for what backlogs keep of them.
     pub fn end_turn(&mut self) {
         self.dirty.clear();
         self.flushed = 0;

@@ -6,6 +6,7 @@ pub mod attachments;
 pub mod context;
 mod disconnect;
 pub mod hub;
+mod kept;
 pub mod recovery;
 
 pub use context::Context;

@@ -1,11 +1,12 @@
 //! Connection state recovery (Socket.IO, "Connection state recovery"): what a socket missed while it was away.
 //!
-//! Every recoverable event that a shard delivers has an offset, one up from the last, and is kept by reference to the bytes
-//! that were sent, bounded by time and size. A socket that lost its connection is *parked*: it stays a socket, without a
+//! Every recoverable event that a shard delivers has an offset, one up from the last, and is kept as the frame that was
+//! sent, bounded by time and size. A socket that lost its connection is *parked*: it stays a socket, without a
 //! session, its rooms kept alive. A CONNECT with its private id (`pid`), which names the shard, brings it back.
 
 use super::SocketKey;
-use crate::connection::outbound::{BatchKey, Outbound, SinkKey, Slice};
+use super::kept::{Kept, Place};
+use crate::connection::outbound::{BatchKey, Outbound, SinkKey};
 use crate::rooms::members::{Members, Memberships};
 use crate::wire::prepared::parse_offset;
 use serde::Deserialize;
@@ -45,7 +46,7 @@ struct Event {
     offset: u64,
     at_ms: u64,
     target: Target,
-    slice: Slice,
+    place: Place,
 }
 
 /// Bits of an offset that count; those above are the shard's number.
@@ -59,7 +60,7 @@ pub struct Recovery {
     settings: Settings,
     next: u64,
     log: VecDeque<Event>,
-    bytes: usize,
+    kept: Kept,
     /// Events of this turn, whose bytes are still being gathered.
     pending: Vec<(u64, Target, BatchKey, (u32, u32))>,
     /// This turn's batch of events for single sockets.
@@ -77,7 +78,7 @@ impl Recovery {
             settings,
             next: ((shard as u64) << COUNT_BITS) + 1,
             log: VecDeque::new(),
-            bytes: 0,
+            kept: Kept::default(),
             pending: Vec::new(),
             direct: None,
             trimmed: HashMap::new(),
@@ -93,7 +94,7 @@ impl Recovery {
 
     /// Bytes of events kept.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.kept.bytes()
     }
 
     /// Sockets that may come back.
@@ -132,21 +133,20 @@ impl Recovery {
     /// The turn ends: its events are kept; those too old or too many are dropped.
     pub(super) fn end_turn(&mut self, out: &Outbound, members: &mut Members, now_ms: u64) {
         for (offset, target, batch, range) in self.pending.drain(..) {
-            let slice = out.retain(batch, range);
-            self.bytes += slice.bytes().len();
-            self.log.push_back(Event { offset, at_ms: now_ms, target, slice });
+            let place = self.kept.push(out.batch_bytes(batch, range));
+            self.log.push_back(Event { offset, at_ms: now_ms, target, place });
         }
-        let oldest_ms = now_ms.saturating_sub(self.settings.window_ms);
-        let (bytes, max_bytes) = (&mut self.bytes, self.settings.max_bytes);
-        while let Some(event) = self.log.front().filter(|e| e.at_ms < oldest_ms || *bytes > max_bytes) {
-            *bytes -= event.slice.bytes().len();
+        let (oldest_ms, max_bytes) = (now_ms.saturating_sub(self.settings.window_ms), self.settings.max_bytes);
+        while self.log.front().is_some_and(|e| e.at_ms < oldest_ms || self.kept.bytes() > max_bytes)
+            && let Some(event) = self.log.pop_front()
+        {
+            self.kept.pop(event.place, self.log.front().map(|e| e.place));
             match event.target {
                 Target::Room { room, serial, .. } => members.trim(room, serial, event.offset),
                 Target::Socket(socket) => {
                     self.trimmed.insert(socket, event.offset);
                 }
             }
-            self.log.pop_front();
         }
     }
 
@@ -237,7 +237,9 @@ impl Recovery {
             }
         };
         for event in self.log.range(first..).filter(|e| missed(e.offset, e.target)) {
-            out.push_replay(sink, event.slice.clone());
+            if let Some(slice) = self.kept.slice(event.place) {
+                out.push_replay(sink, slice);
+            }
         }
         for &(offset, target, batch, range) in &self.pending {
             if offset > from && missed(offset, target) {
