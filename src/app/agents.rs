@@ -167,7 +167,7 @@ impl Agents {
         match &message.message_id {
             Some(message_id) => {
                 cx.deliver(room, frame, Some(asker.socket));
-                cx.send_prepared(asker.socket, &message.broadcast.own_copy(message_id));
+                cx.emit_recoverable(asker.socket, |out| message.broadcast.put_own_copy(out, message_id));
             }
             None => {
                 cx.deliver(room, frame, None);
@@ -178,7 +178,7 @@ impl Agents {
         }
         self.confirm_message(cx, asker, room, message.stamp, message.message_id.as_deref());
         if message.complete {
-            cx.send_prepared(asker.socket, &broadcast::complete(room, message.server));
+            cx.emit_recoverable(asker.socket, |out| broadcast::put_complete(out, room, message.server));
         }
     }
 }

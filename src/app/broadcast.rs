@@ -4,15 +4,15 @@ use super::events::Message;
 use super::json::put_str;
 use super::mail::Stamp;
 use crate::rooms::RoomId;
-use crate::wire::prepared::Prepared;
-use std::io::Write;
+use crate::wire::prepared::{Outline, Prepared};
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
-/// A `messageBroadcast` object that lacks only what the room's home gives it, so that the home has next to nothing to do.
+/// A `messageBroadcast` that lacks only what the room's home gives it, so that the home has next to nothing to do.
 #[derive(Debug)]
 pub struct Draft {
-    json: Vec<u8>,
-    /// Where `createdAt` and `id` go.
+    outline: Outline,
+    /// Where in the array `createdAt` and `id` go.
     created_at: usize,
     id: usize,
 }
@@ -21,12 +21,17 @@ pub struct Draft {
 #[derive(Clone, Debug)]
 pub struct Broadcast {
     frame: Prepared,
-    object_len: usize,
 }
+
+/// What stands in front of the object of a `messageBroadcast` packet.
+const PACKET_HEAD: &[u8] = b"42[\"messageBroadcast\",";
+/// Room for a time in milliseconds; those before 2001 have fewer digits.
+const TIME_GAP: [u8; 13] = [b' '; 13];
+const TIME_MAX: u64 = 9_999_999_999_999;
 
 /// A JSON string of what needs no escapes.
 pub fn put_uuid(out: &mut Vec<u8>, uuid: Uuid) {
-    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    let mut text = [0; Hyphenated::LENGTH];
     out.push(b'"');
     out.extend_from_slice(uuid.as_hyphenated().encode_lower(&mut text).as_bytes());
     out.push(b'"');
@@ -42,66 +47,74 @@ pub fn put_room(out: &mut Vec<u8>, room: &RoomId) {
 
 /// A number.
 pub fn put_number(out: &mut Vec<u8>, number: u64) {
-    // Writing to a Vec does not fail.
-    let _ = write!(out, "{number}");
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 impl Draft {
     /// Serialises a message.
     pub fn new(message: &Message<'_>) -> Self {
-        let mut json = Vec::with_capacity(512 + message.text.len());
-        json.extend_from_slice(br#"{"senderId":"#);
-        put_uuid(&mut json, message.sender);
-        json.extend_from_slice(br#","senderName":"#);
-        put_str(&mut json, message.name);
-        json.extend_from_slice(br#","text":"#);
-        put_str(&mut json, message.text);
-        json.extend_from_slice(br#","roomId":"#);
-        put_room(&mut json, &message.room);
-        json.extend_from_slice(br#","serverId":"#);
-        put_uuid(&mut json, message.server);
-        json.extend_from_slice(br#","createdAt":"#);
-        let created_at = json.len();
-        json.extend_from_slice(br#","source":"#);
-        put_str(&mut json, message.source);
-        json.extend_from_slice(br#","id":"#);
-        let id = json.len();
-        json.extend_from_slice(br#","thought":"#);
-        put_str(&mut json, message.thought);
-        for (key, value) in
-            [(br#","actions":"#.as_slice(), message.actions), (br#","attachments":"#, message.attachments)]
-        {
-            json.extend_from_slice(key);
-            match value {
-                Some(value) => value.put(&mut json),
-                None => json.extend_from_slice(b"[]"),
+        /// Bytes of an array with empty strings, and some more.
+        const FRAMEWORK: usize = 448;
+        let strings = [message.name, message.text, message.source, message.thought];
+        let (mut created_at, mut id) = (0, 0);
+        let capacity = FRAMEWORK + strings.iter().map(|s| s.len()).sum::<usize>();
+        let outline = Outline::event(capacity, |out| {
+            let start = out.len();
+            out.extend_from_slice(br#"["messageBroadcast",{"senderId":"#);
+            put_uuid(out, message.sender);
+            out.extend_from_slice(br#","senderName":"#);
+            put_str(out, message.name);
+            out.extend_from_slice(br#","text":"#);
+            put_str(out, message.text);
+            out.extend_from_slice(br#","roomId":"#);
+            let room = out.len();
+            put_room(out, &message.room);
+            let room = room..out.len();
+            out.extend_from_slice(br#","serverId":"#);
+            let server = out.len();
+            put_uuid(out, message.server);
+            let server = server..out.len();
+            out.extend_from_slice(br#","createdAt":"#);
+            created_at = out.len() - start;
+            out.extend_from_slice(&TIME_GAP);
+            out.extend_from_slice(br#","source":"#);
+            put_str(out, message.source);
+            out.extend_from_slice(br#","id":""#);
+            id = out.len() - start;
+            out.extend_from_slice(&[b'0'; Hyphenated::LENGTH]);
+            out.extend_from_slice(br#"","thought":"#);
+            put_str(out, message.thought);
+            for (key, value) in
+                [(br#","actions":"#.as_slice(), message.actions), (br#","attachments":"#, message.attachments)]
+            {
+                out.extend_from_slice(key);
+                match value {
+                    Some(value) => value.put(out),
+                    None => out.extend_from_slice(b"[]"),
+                }
             }
-        }
-        json.extend_from_slice(br#","channelId":"#);
-        put_room(&mut json, &message.room);
-        json.extend_from_slice(br#","messageServerId":"#);
-        put_uuid(&mut json, message.server);
-        json.push(b'}');
-        Self { json, created_at, id }
+            out.extend_from_slice(br#","channelId":"#);
+            out.extend_from_within(room);
+            out.extend_from_slice(br#","messageServerId":"#);
+            out.extend_from_within(server);
+            out.extend_from_slice(b"}]");
+        });
+        Self { outline, created_at, id }
     }
 
     /// The broadcast with its stamp.
-    pub fn finish(&self, stamp: Stamp) -> Broadcast {
-        let (head, rest) = self.json.split_at_checked(self.created_at).unwrap_or((&self.json, &[]));
-        let (middle, tail) = rest.split_at_checked(self.id - self.created_at).unwrap_or((rest, &[]));
-        let mut object_len = 0;
-        let frame = Prepared::event(|out| {
-            out.extend_from_slice(br#"["messageBroadcast","#);
-            let start = out.len();
-            out.extend_from_slice(head);
-            put_number(out, stamp.created_at);
-            out.extend_from_slice(middle);
-            put_uuid(out, stamp.id);
-            out.extend_from_slice(tail);
-            object_len = out.len() - start;
-            out.push(b']');
-        });
-        Broadcast { frame, object_len }
+    pub fn finish(mut self, stamp: Stamp) -> Broadcast {
+        let array = self.outline.array();
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(stamp.created_at.min(TIME_MAX)).as_bytes();
+        let time_end = self.created_at + TIME_GAP.len();
+        if let Some(gap) = array.get_mut(time_end - digits.len()..time_end) {
+            gap.copy_from_slice(digits);
+        }
+        if let Some(gap) = array.get_mut(self.id..self.id + Hyphenated::LENGTH) {
+            stamp.id.as_hyphenated().encode_lower(gap);
+        }
+        Broadcast { frame: self.outline.finish() }
     }
 }
 
@@ -113,31 +126,26 @@ impl Broadcast {
 
     /// The object alone.
     pub fn object(&self) -> &[u8] {
-        let bytes = self.frame.packet();
-        let end = bytes.len().saturating_sub(1);
-        bytes.get(end.saturating_sub(self.object_len)..end).unwrap_or_default()
+        let packet = self.frame.packet();
+        packet.get(PACKET_HEAD.len()..packet.len().saturating_sub(1)).unwrap_or_default()
     }
 
-    /// What the sender gets, with its own id of the message.
-    pub fn own_copy(&self, client_message_id: &str) -> Prepared {
+    /// Appends the array that the sender gets, with its own id of the message.
+    pub fn put_own_copy(&self, out: &mut Vec<u8>, client_message_id: &str) {
         let object = self.object();
-        Prepared::event(|out| {
-            out.extend_from_slice(br#"["messageBroadcast","#);
-            out.extend_from_slice(object.strip_suffix(b"}").unwrap_or(object));
-            out.extend_from_slice(br#","clientMessageId":"#);
-            put_str(out, client_message_id);
-            out.extend_from_slice(b"}]");
-        })
+        out.extend_from_slice(br#"["messageBroadcast","#);
+        out.extend_from_slice(object.strip_suffix(b"}").unwrap_or(object));
+        out.extend_from_slice(br#","clientMessageId":"#);
+        put_str(out, client_message_id);
+        out.extend_from_slice(b"}]");
     }
 }
 
-/// `messageComplete`.
-pub fn complete(room: &RoomId, server: Uuid) -> Prepared {
-    Prepared::event(|out| {
-        out.extend_from_slice(br#"["messageComplete",{"channelId":"#);
-        put_room(out, room);
-        out.extend_from_slice(br#","serverId":"#);
-        put_uuid(out, server);
-        out.extend_from_slice(b"}]");
-    })
+/// Appends the array of a `messageComplete`.
+pub fn put_complete(out: &mut Vec<u8>, room: &RoomId, server: Uuid) {
+    out.extend_from_slice(br#"["messageComplete",{"channelId":"#);
+    put_room(out, room);
+    out.extend_from_slice(br#","serverId":"#);
+    put_uuid(out, server);
+    out.extend_from_slice(b"}]");
 }

@@ -4,6 +4,7 @@
 //! belong to it. So no depth of nesting costs stack, and skipping a value is one addition.
 
 use crate::wire::socket::{DecodeError, validate_args};
+use simd_json::value::generator::{BaseGenerator, WriterGenerator};
 use simd_json::{Buffers, INPUT_PADDING, Node, StaticNode, Tape, fill_tape_padded};
 use smallvec::SmallVec;
 
@@ -276,7 +277,7 @@ impl<'a> Iterator for Children<'a> {
 /// Appends a string as JSON, in quotes.
 pub fn put_str(out: &mut Vec<u8>, text: &str) {
     // Writing to a Vec does not fail.
-    let _ = serde_json::to_writer(out, text);
+    let _ = WriterGenerator::new(out).write_string(text);
 }
 
 fn put_static(out: &mut Vec<u8>, value: StaticNode) {

@@ -5,7 +5,7 @@ use super::{App, Hub, Mail, SocketKey};
 use crate::engine::wheel::{Timer, TimerKind};
 use crate::engine::{Engine, Now};
 use crate::rooms::RoomId;
-use crate::wire::prepared::Prepared;
+use crate::wire::prepared::{Prepared, put_event};
 use crate::wire::socket::{PacketType, put_prefix};
 
 /// The application's hands: its shard's engine and sockets.
@@ -72,19 +72,32 @@ impl<A: App> Context<'_, A> {
         });
     }
 
+    /// Emits an event to one socket of the namespace `/`, which will get it even if it is away for a while. `write` appends
+    /// the JSON array, the event's name first.
+    pub fn emit_recoverable(&mut self, socket: SocketKey, write: impl FnOnce(&mut Vec<u8>)) {
+        self.append_recoverable(socket, |out, offset| put_event(out, offset, write));
+    }
+
     /// Queues a prepared frame for one socket, which will get it even if it is away for a while.
     pub fn send_prepared(&mut self, socket: SocketKey, frame: &Prepared) {
+        self.append_recoverable(socket, |out, offset| match offset {
+            Some(offset) => frame.put_with_offset(out, offset),
+            None => frame.put(out),
+        });
+    }
+
+    fn append_recoverable(&mut self, socket: SocketKey, write: impl FnOnce(&mut Vec<u8>, Option<u64>)) {
         let sink = self.hub.session(socket).and_then(|s| self.engine.session(s)).map(|s| s.sink());
         let out = &mut self.engine.out;
         let recovery = &mut self.hub.recovery;
         if !recovery.is_on() {
             if let Some(sink) = sink {
-                out.put(sink, |bytes| frame.put(bytes));
+                out.put(sink, |bytes| write(bytes, None));
             }
             return;
         }
         let (offset, batch) = (recovery.take_offset(), recovery.direct_batch(out));
-        let range = out.append(batch, |bytes| frame.put_with_offset(bytes, offset));
+        let range = out.append(batch, |bytes| write(bytes, Some(offset)));
         recovery.note(offset, Target::Socket(socket), batch, range);
         if let Some(sink) = sink {
             out.push(sink, batch, range);

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
+/// Bytes of the header of a frame with a payload of up to 125 bytes, and of one with up to 65,535.
+const SHORT: usize = 2;
+const LONG: usize = 4;
+
 /// Appends one text frame whose payload is what `write` appends.
 pub fn put_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    put_frame(out, OpCode::Data(Data::Text), write);
+    put_text_behind::<SHORT>(out, write);
 }
 
 /// Appends one binary frame with a copy of `payload`.
@@ -16,56 +20,78 @@ pub fn put_binary(out: &mut Vec<u8>, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// The payload is written behind room for the shortest header, and moved when that turns out longer.
-fn put_frame(out: &mut Vec<u8>, opcode: OpCode, write: impl FnOnce(&mut Vec<u8>)) {
-    const SHORT: usize = 2;
+/// The payload is written behind room for a header of `HEADER` bytes, and moved when another one is needed. Returns the
+/// length of the header.
+fn put_text_behind<const HEADER: usize>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> usize {
     let start = out.len();
-    out.extend_from_slice(&[0; SHORT]);
+    out.extend_from_slice(&[0; HEADER]);
     write(out);
-    let len = out.len() - start - SHORT;
+    let len = out.len() - start - HEADER;
     let mut header = [0; MAX_HEADER];
     let mut room = header.as_mut_slice();
-    let frame = FrameHeader { opcode, ..FrameHeader::default() };
+    let frame = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
     // A header of a server frame always fits.
     let _ = frame.format(len as u64, &mut room);
     let used = MAX_HEADER - room.len();
-    if used > SHORT {
-        out.resize(start + used + len, 0);
-        out.copy_within(start + SHORT..start + SHORT + len, start + used);
+    if used != HEADER {
+        out.resize(start + used.max(HEADER) + len, 0);
+        out.copy_within(start + HEADER..start + HEADER + len, start + used);
+        out.truncate(start + used + len);
     }
     if let (Some(room), Some(header)) = (out.get_mut(start..start + used), header.get(..used)) {
         room.copy_from_slice(header);
     }
+    used
 }
-
-/// Bytes of most frames; room for them is made at once.
-const USUAL_LEN: usize = 1024;
 
 /// Bytes of an offset's text.
 pub const OFFSET_LEN: usize = 12;
 
+/// A broadcast that is encoded but for what a few gaps are left for; then it is [`Prepared`], without a copy.
+#[derive(Debug)]
+pub struct Outline {
+    frame: Vec<u8>,
+    header: u8,
+}
+
+impl Outline {
+    /// An event of the namespace `/`. `write` appends the JSON array, the event's name first; `capacity`: its usual length.
+    pub fn event(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut frame = Vec::with_capacity(LONG + EVENT.len() + capacity);
+        let header = put_text_behind::<LONG>(&mut frame, |out| {
+            out.extend_from_slice(EVENT);
+            write(out);
+        });
+        // The header of a server frame has 2, 4 or 10 bytes.
+        Self { frame, header: header as u8 }
+    }
+
+    /// The JSON array.
+    pub fn array(&mut self) -> &mut [u8] {
+        self.frame.get_mut(usize::from(self.header) + EVENT.len()..).unwrap_or_default()
+    }
+
+    /// The broadcast as it is now.
+    pub fn finish(self) -> Prepared {
+        Prepared { frame: Arc::new(self.frame), header: self.header }
+    }
+}
+
+/// What an event of the namespace `/` begins with.
+const EVENT: &[u8] = b"42";
+
 /// A broadcast encoded once, as the frame that goes to a WebSocket; its payload is the packet that goes to a poll.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    frame: Arc<[u8]>,
+    frame: Arc<Vec<u8>>,
     header: u8,
 }
 
 impl Prepared {
     /// An event of the namespace `/`. `write` appends the JSON array, the event's name first.
     pub fn event(write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        const PREFIX: &[u8] = b"42";
-        let mut frame = Vec::with_capacity(USUAL_LEN);
-        let mut len = 0;
-        put_text(&mut frame, |out| {
-            let start = out.len();
-            out.extend_from_slice(PREFIX);
-            write(out);
-            len = out.len() - start;
-        });
-        // The header of a server frame has 2, 4 or 10 bytes.
-        let header = (frame.len() - len) as u8;
-        Self { frame: frame.into(), header }
+        const USUAL_LEN: usize = 128;
+        Outline::event(USUAL_LEN, write).finish()
     }
 
     /// The packet: `42` and the JSON array.
@@ -82,22 +108,35 @@ impl Prepared {
     pub fn put_with_offset(&self, out: &mut Vec<u8>, offset: u64) {
         let packet = self.packet();
         let open = packet.strip_suffix(b"]").unwrap_or(packet);
-        let tail = b",\"\"]".len() + OFFSET_LEN;
-        // A batch is kept for those who come back: no more room than is needed.
-        out.reserve(MAX_HEADER + open.len() + tail);
-        put_header(out, OpCode::Data(Data::Text), open.len() + tail);
+        let tail = offset_tail(offset);
+        out.reserve(MAX_HEADER + open.len() + tail.len());
+        put_header(out, OpCode::Data(Data::Text), open.len() + tail.len());
         out.extend_from_slice(open);
-        out.extend_from_slice(b",\"");
-        put_offset(out, offset);
-        out.extend_from_slice(b"\"]");
+        out.extend_from_slice(&tail);
     }
 }
 
-fn put_offset(out: &mut Vec<u8>, offset: u64) {
-    for digit in (0..OFFSET_LEN as u32).rev() {
-        let nibble = (offset >> (4 * digit)) & 0xf;
-        out.push(b"0123456789abcdef"[nibble as usize]);
+/// Appends an event of the namespace `/` for one socket, with an offset as in [`Prepared::put_with_offset`] if there is one.
+/// `write` appends the JSON array, the event's name first.
+pub fn put_event(out: &mut Vec<u8>, offset: Option<u64>, write: impl FnOnce(&mut Vec<u8>)) {
+    put_text_behind::<LONG>(out, |out| {
+        out.extend_from_slice(EVENT);
+        write(out);
+        if let Some(offset) = offset {
+            out.pop();
+            out.extend_from_slice(&offset_tail(offset));
+        }
+    });
+}
+
+/// The end of an event with an offset: a comma, a string and the bracket.
+fn offset_tail(offset: u64) -> [u8; OFFSET_LEN + 4] {
+    let mut tail = *b",\"000000000000\"]";
+    for (n, digit) in tail.iter_mut().skip(2).take(OFFSET_LEN).enumerate() {
+        let nibble = (offset >> (4 * (OFFSET_LEN - 1 - n))) & 0xf;
+        *digit = b"0123456789abcdef"[nibble as usize];
     }
+    tail
 }
 
 /// The number of an offset's text; `None` if it is none of ours.
@@ -113,7 +152,7 @@ mod tests {
 
     #[test]
     fn frames_of_every_header_length() {
-        for len in [0, 1, 100, 118, 119, 120, 121, 122, 123, 124, 125, 126, 65_515, 65_530, 65_536, 70_000] {
+        for len in [0, 1, 2, 100, 118, 119, 120, 121, 122, 123, 124, 125, 126, 65_515, 65_530, 65_536, 70_000] {
             let array = format!("[\"{}\"]", "x".repeat(len));
             let prepared = Prepared::event(|out| out.extend_from_slice(array.as_bytes()));
             let mut out = b"before".to_vec();
@@ -125,14 +164,33 @@ mod tests {
             let open = array.strip_suffix(']').expect("an array");
             assert_eq!(frame.payload, format!("42{open},\"000000000abc\"]").as_bytes());
             assert!(rest.is_empty());
+            let (mut written, mut copied) = (b"x".to_vec(), b"x".to_vec());
+            for offset in [None, Some(7)] {
+                put_event(&mut written, offset, |out| out.extend_from_slice(array.as_bytes()));
+            }
+            prepared.put(&mut copied);
+            prepared.put_with_offset(&mut copied, 7);
+            assert_eq!(written, copied);
+        }
+    }
+
+    #[test]
+    fn an_outline_can_be_changed_until_it_is_finished() {
+        for len in [1, 200, 70_000] {
+            let mut outline = Outline::event(10, |out| out.resize(out.len() + len, b'a'));
+            assert_eq!(outline.array().len(), len);
+            outline.array()[len - 1] = b'z';
+            let prepared = outline.finish();
+            assert!(prepared.packet().starts_with(b"42") && prepared.packet().ends_with(b"z"));
+            assert_eq!(prepared.packet().len(), 2 + len);
         }
     }
 
     #[test]
     fn offsets_survive_text() {
-        let mut text = Vec::new();
-        put_offset(&mut text, 0x1234_5678_9abc);
-        assert_eq!(parse_offset(std::str::from_utf8(&text).expect("ASCII")), Some(0x1234_5678_9abc));
+        let tail = offset_tail(0x1234_5678_9abc);
+        let text = std::str::from_utf8(&tail[2..2 + OFFSET_LEN]).expect("ASCII");
+        assert_eq!(parse_offset(text), Some(0x1234_5678_9abc));
         for text in ["", "0", "00000000000g", "+00000000001", "0000000000001", "00000000000A"] {
             assert_eq!(parse_offset(text), None, "{text}");
         }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod fleet;
+mod json;
 mod rooms;
 
 use super::AgentsSettings;
