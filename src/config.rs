@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 
+use crate::app::Secret;
 use crate::bench::BenchArgs;
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
@@ -18,7 +19,7 @@ pub(crate) mod values;
 
 pub use values::{App, Balance, Io, Origin, Switch};
 use values::{HOUR_MS, KIB, MIB, MINUTE_MS};
-use values::{log_level, origin, path, server_id, size, time};
+use values::{log_level, origin, path, secret, server_id, size, time};
 
 /// The command line: flags alone serve.
 #[derive(Debug, Parser)]
@@ -62,6 +63,14 @@ pub struct Config {
     /// Allowed origins: `*`, or `scheme://host[:port]` (repeatable, or separated by commas)
     #[arg(long, default_value = "*", value_delimiter = ',', value_parser = origin, value_name = "ORIGIN", help_heading = "Listening")]
     pub cors_origin: Vec<Origin>,
+
+    /// Token that clients must present: `auth.token`, `auth.apiKey` or header X-API-KEY [1 byte or more]
+    #[arg(long, env = "SOCKEYE_AUTH_TOKEN", hide_env_values = true, value_parser = secret, value_name = "TOKEN", help_heading = "Access")]
+    pub auth_token: Option<Secret>,
+
+    /// Refuse sockets whose `auth.entityId` is not a uuid
+    #[arg(long, help_heading = "Access")]
+    pub require_entity_id: bool,
 
     /// Shards, each a thread with its own listener, sessions and rooms [1 to 64; default: number of cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N", help_heading = "Threads and I/O")]

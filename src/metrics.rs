@@ -52,6 +52,8 @@ pub struct Counters {
     pub messages_received: u64,
     /// Broadcast frames queued, one per member.
     pub deliveries: u64,
+    /// Sockets refused for want of access.
+    pub sockets_refused: u64,
     /// Sockets that came back and missed nothing.
     pub recovered: u64,
     closed: [u64; CloseReason::COUNT],

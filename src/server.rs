@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::app::echo::{BARE_ENGINE_PATH, Echo};
-use crate::app::{Agents, AgentsSettings};
+use crate::app::{Access, Agents, AgentsSettings};
 use crate::config::{self, Balance, Config, Io, Switch};
 use crate::driver::accept::{ListenError, listeners};
 use crate::driver::{self, Control, Counters, Driver, Options, Refusal, Seat};
@@ -94,6 +94,7 @@ fn agents(config: &Config, place: Place) -> Shard<Sockets<Agents>> {
         require_join: config.require_join,
         dedupe_window_ms: config.dedupe_window_ms,
         rate_messages: config.rate_messages,
+        access: Access { token: config.auth_token.clone(), require_entity_id: config.require_entity_id },
     };
     let app = Agents::new(settings, place.shards);
     shard(config, place, app, None)

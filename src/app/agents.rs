@@ -10,12 +10,13 @@ use super::broadcast::{self, Draft, put_number, put_room};
 use super::dedupe::{self, Dedupe};
 use super::events::{self, Event as Asked, Form, Join, Message, Refusal};
 use super::fault::{Code, Fault};
+use super::handshake::Handshake;
 use super::ids::Ids;
 use super::json::{Args, ParseError, Parser, put_str};
 use super::mail::{Asker, Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Party, Publish, RejoinRoom};
 use super::rate::Bucket;
 use super::world::World;
-use crate::engine::{Answer, ConnectionKey};
+use crate::engine::{Answer, ConnectionKey, Credential, Now};
 use crate::rooms::RoomId;
 use crate::socket::{App, ConnectError, Context, DisconnectReason, Event, SocketKey};
 use crate::wire::http::Head;
@@ -219,12 +220,18 @@ impl App for Agents {
 
     const NAMESPACES: &'static [&'static str] = &["/"];
 
-    fn admit(&self, _: &Head<'_>) -> bool {
-        true
+    fn credential(&self, head: &Head<'_>) -> Option<Box<Credential>> {
+        self.settings.access.credential(head)
     }
 
-    fn authorize(&mut self, _: Option<&str>, _: bool) -> Result<(), ConnectError> {
-        Ok(())
+    fn authorize(
+        &mut self,
+        _: Now,
+        auth: Option<&str>,
+        credential: Option<&Credential>,
+    ) -> Result<Client, ConnectError> {
+        self.settings.access.check_socket(&Handshake::of(auth), credential)?;
+        Ok(Client::default())
     }
 
     fn connected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, _: Option<&str>, recovered: bool) {

@@ -1,6 +1,6 @@
 //! The protocol test app (contract C): what conformance suites of Engine.IO and Socket.IO expect of a server.
 
-use crate::engine::{Answer, ConnectionKey};
+use crate::engine::{Answer, ConnectionKey, Credential, Now};
 use crate::rooms::RoomId;
 use crate::socket::{App, ConnectError, Context, DisconnectReason, Event, SocketKey};
 use crate::wire::http::Head;
@@ -20,11 +20,11 @@ impl App for Echo {
 
     const NAMESPACES: &'static [&'static str] = &["/", "/custom"];
 
-    fn admit(&self, _: &Head<'_>) -> bool {
-        true
+    fn credential(&self, _: &Head<'_>) -> Option<Box<Credential>> {
+        None
     }
 
-    fn authorize(&mut self, _: Option<&str>, _: bool) -> Result<(), ConnectError> {
+    fn authorize(&mut self, _: Now, _: Option<&str>, _: Option<&Credential>) -> Result<(), ConnectError> {
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The applications: the rooms of people and agents, and the protocol test app.
 
+mod access;
 pub mod agents;
 mod answers;
 mod broadcast;
@@ -8,6 +9,7 @@ pub mod echo;
 mod events;
 mod fault;
 mod fields;
+mod handshake;
 mod home;
 mod ids;
 mod json;
@@ -16,6 +18,7 @@ mod rate;
 mod settings;
 mod world;
 
+pub use access::{Access, Secret};
 pub use agents::Agents;
 pub use settings::AgentsSettings;
 

@@ -1,5 +1,6 @@
 //! What operators set of the rooms of people and agents.
 
+use super::Access;
 use uuid::Uuid;
 
 /// Times in milliseconds, sizes in bytes; what is said of all shards is divided among them evenly.
@@ -19,6 +20,8 @@ pub struct AgentsSettings {
     pub dedupe_window_ms: u64,
     /// Messages a second from one connection; 0: no limit.
     pub rate_messages: u32,
+    /// Who may use the server.
+    pub access: Access,
 }
 
 impl Default for AgentsSettings {
@@ -32,6 +35,7 @@ impl Default for AgentsSettings {
             require_join: false,
             dedupe_window_ms: 120_000,
             rate_messages: 0,
+            access: Access::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use crate::app::Secret;
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
@@ -143,6 +144,11 @@ pub fn server_id(text: &str) -> Result<Uuid, String> {
         .filter(|text| text.len() == uuid::fmt::Hyphenated::LENGTH)
         .and_then(|text| Uuid::try_parse(text).ok())
         .ok_or_else(|| "must be a uuid: 8-4-4-4-12 hexadecimal digits".to_owned())
+}
+
+/// Anything but nothing, so that no message about it repeats it.
+pub fn secret(text: &str) -> Result<Secret, String> {
+    Secret::new(text).ok_or_else(|| "must not be empty".to_owned())
 }
 
 pub fn log_level(text: &str) -> Result<LevelFilter, String> {

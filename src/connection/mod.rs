@@ -6,6 +6,7 @@ pub mod websocket;
 
 use crate::connection::outbound::SinkKey;
 use crate::wire::sid::Sid;
+use std::fmt;
 use std::net::IpAddr;
 
 /// One TCP or TLS stream.
@@ -97,12 +98,25 @@ pub enum Load {
 pub struct Emigrant {
     /// Its id, which goes on naming the shard it began on.
     pub sid: Sid,
-    /// Whether the headers of its handshake gave access.
-    pub admitted: bool,
+    /// What the headers of its handshake carried to give access.
+    pub credential: Option<Box<Credential>>,
     /// Messages it sent that are still to be taken, without the Engine.IO type.
     pub packets: Vec<Vec<u8>>,
     /// Server frames that wait for its next poll.
     pub frames: Vec<u8>,
+}
+
+/// What the headers of a request carry to give access. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The value of `X-API-KEY`.
+    pub api_key: Box<[u8]>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(…)")
+    }
 }
 
 /// The state of an HTTP connection.

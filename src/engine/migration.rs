@@ -15,8 +15,8 @@ impl Engine {
     /// Sends a session to shard `to`, where `packet` will be taken. `false`: it cannot move, since it has sockets here.
     pub fn emigrate(&mut self, key: SessionKey, to: usize, packet: Vec<u8>) -> bool {
         let Some(session) = self.session(key).filter(|s| s.upper == NO_UPPER) else { return false };
-        let sid = session.sid;
-        let emigrant = Emigrant { sid, admitted: session.admitted, packets: vec![packet], frames: Vec::new() };
+        let (sid, credential) = (session.sid, session.credential.clone());
+        let emigrant = Emigrant { sid, credential, packets: vec![packet], frames: Vec::new() };
         match &session.transport {
             Transport::WebSocket(slot) => {
                 let Some(connection) = self.connection_key(*slot) else { return false };
@@ -144,7 +144,7 @@ impl Engine {
 
     fn settle_in(&mut self, key: SessionKey, emigrant: &Emigrant) {
         if let Some(session) = self.session_mut(key) {
-            session.admitted = emigrant.admitted;
+            session.credential.clone_from(&emigrant.credential);
         }
     }
 

@@ -17,6 +17,7 @@ pub use cors::Cors;
 pub use error::{CloseReason, Refusal};
 pub use session::{Mount, Session, SessionKey};
 
+pub use crate::connection::Credential;
 use crate::connection::outbound::Outbound;
 use crate::connection::websocket::Limits;
 use crate::connection::{Connection, Emigrant, Handover};

@@ -3,7 +3,7 @@
 use super::wheel::{Timer, TimerKind};
 use super::{CloseReason, ConnectionKey, Engine};
 use crate::connection::outbound::{Owner, SinkKey};
-use crate::connection::{Finish, Stage};
+use crate::connection::{Credential, Finish, Stage};
 use crate::wire::prepared::{put_binary, put_text};
 use crate::wire::sid::Sid;
 use crate::wire::{engine as codec, websocket};
@@ -41,8 +41,8 @@ pub struct Session {
     pub(super) armed_ms: u64,
     /// Free for the layer above.
     pub upper: u32,
-    /// Whether the headers of the handshake gave access; for the layer above.
-    pub admitted: bool,
+    /// What the headers of the handshake carried to give access; for the layer above.
+    pub credential: Option<Box<Credential>>,
 }
 
 /// What carries a session now.
@@ -134,7 +134,7 @@ impl Engine {
             heartbeat_ms,
             armed_ms: heartbeat_ms,
             upper: NO_UPPER,
-            admitted: false,
+            credential: None,
         });
         self.wheel.arm(heartbeat_ms, Timer { kind: TimerKind::Heartbeat, slot, generation });
         if mount == Mount::SocketIo {

@@ -48,6 +48,8 @@ fn limits(config: &Config) -> Vec<(&'static str, String)> {
     });
     vec![
         ("cors-origin", join(origins)),
+        ("auth-token", on_or_off(config.auth_token.is_some())),
+        ("require-entity-id", on_or_off(config.require_entity_id)),
         ("require-join", config.require_join.to_string()),
         ("max-connections", config.max_connections.map_or_else(String::new, |n| n.to_string())),
         ("max-connections-per-ip", or_off(config.max_connections_per_ip)),
@@ -78,6 +80,10 @@ fn join(items: impl Iterator<Item = impl ToString>) -> String {
 /// The value as it is written on the command line.
 fn name(value: impl clap::ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+fn on_or_off(on: bool) -> String {
+    if on { "on" } else { "off" }.to_owned()
 }
 
 fn or_off(limit: u32) -> String {

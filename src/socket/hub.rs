@@ -129,12 +129,18 @@ impl<A: App> Hub<A> {
     }
 
     /// Takes up a socket and tells it so.
-    pub(super) fn connect(&mut self, engine: &mut Engine, session: SessionKey, namespace: u8) -> Option<SocketKey> {
+    pub(super) fn connect(
+        &mut self,
+        engine: &mut Engine,
+        session: SessionKey,
+        namespace: u8,
+        data: A::Data,
+    ) -> Option<SocketKey> {
         let slot = u32::try_from(self.sockets.vacant_key()).ok()?;
         let generation = engine.next_generation();
         let (id, pid) = (engine.new_sid(0), engine.new_sid(slot));
         let next = std::mem::replace(&mut engine.session_mut(session)?.upper, slot);
-        let (rooms, data, start) = (Memberships::new(), A::Data::default(), self.recovery.mark());
+        let (rooms, start) = (Memberships::new(), self.recovery.mark());
         self.sockets.insert(Socket { generation, session, next, namespace, id, pid, start, rooms, data });
         let key = SocketKey { slot, generation };
         self.tell_connected(engine, key);

@@ -15,7 +15,7 @@ pub use hub::{Hub, SocketKey};
 
 use crate::engine::session::NO_UPPER;
 use crate::engine::wheel::{Timer, TimerKind};
-use crate::engine::{Answer, CloseReason, ConnectionKey, Engine, Mount, Protocol, SessionKey};
+use crate::engine::{Answer, CloseReason, ConnectionKey, Credential, Engine, Mount, Now, Protocol, SessionKey};
 use crate::metrics::CutOff;
 use crate::rooms::RoomId;
 use crate::wire::http::Head;
@@ -31,16 +31,21 @@ pub trait App: Sized {
     /// What a room's home sends to the shards with members.
     type Delivery: Clone + Send + 'static;
     /// What the application keeps with a socket.
-    type Data: Default;
+    type Data;
 
     /// The namespaces there are.
     const NAMESPACES: &'static [&'static str];
 
-    /// Whether the headers of a handshake alone give access; known to [`App::authorize`].
-    fn admit(&self, head: &Head<'_>) -> bool;
+    /// What the headers of a handshake carry to give access, as far as [`App::authorize`] is to know.
+    fn credential(&self, head: &Head<'_>) -> Option<Box<Credential>>;
 
-    /// Whether a socket may connect. `auth`: the JSON object of the CONNECT packet.
-    fn authorize(&mut self, auth: Option<&str>, admitted: bool) -> Result<(), ConnectError>;
+    /// Whether a socket may connect, and what is kept with it then. `auth`: the JSON object of the CONNECT packet.
+    fn authorize(
+        &mut self,
+        now: Now,
+        auth: Option<&str>,
+        credential: Option<&Credential>,
+    ) -> Result<Self::Data, ConnectError>;
 
     /// A socket connected and was told so. `recovered`: it was away and has its rooms and data again.
     fn connected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, auth: Option<&str>, recovered: bool);
@@ -181,15 +186,19 @@ impl<A: App> Sockets<A> {
         if self.hub.find(engine, session, namespace).is_some() {
             return Err(DecodeError::Type);
         }
-        let admitted = engine.session(session).is_some_and(|s| s.admitted);
         let known = A::NAMESPACES.iter().position(|&n| n == namespace).and_then(|n| u8::try_from(n).ok());
         let verdict = match known {
             None => Err(ConnectError { message: "Invalid namespace".to_owned() }),
-            Some(namespace) => self.app.authorize(auth, admitted).map(|()| namespace),
+            Some(namespace) => {
+                let credential = engine.session(session).and_then(|s| s.credential.as_deref());
+                let verdict = self.app.authorize(engine.now, auth, credential).map(|kept| (namespace, kept));
+                engine.counters.sockets_refused += u64::from(verdict.is_err());
+                verdict
+            }
         };
         let name = namespace;
-        let namespace = match verdict {
-            Ok(namespace) => namespace,
+        let (namespace, kept) = match verdict {
+            Ok(allowed) => allowed,
             Err(error) => {
                 self.hub.refuse(engine, session, namespace, &error);
                 return Ok(());
@@ -202,7 +211,7 @@ impl<A: App> Sockets<A> {
             Some(Claimed::Here(socket, claim)) => self.recover(engine, session, socket, &claim),
             _ => None,
         };
-        if let Some(socket) = recovered.or_else(|| self.hub.connect(engine, session, namespace)) {
+        if let Some(socket) = recovered.or_else(|| self.hub.connect(engine, session, namespace, kept)) {
             self.with_app(engine, |app, cx| app.connected(cx, socket, auth, recovered.is_some()));
         }
         Ok(())
@@ -265,9 +274,9 @@ impl<A: App> Protocol for Sockets<A> {
     type Mail = Mail<A::Mail, A::Delivery>;
 
     fn opened(&mut self, engine: &mut Engine, session: SessionKey, head: &Head<'_>) {
-        let admitted = self.app.admit(head);
+        let credential = self.app.credential(head);
         if let Some(session) = engine.session_mut(session) {
-            session.admitted = admitted;
+            session.credential = credential;
         }
     }
 

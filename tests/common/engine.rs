@@ -64,7 +64,13 @@ pub struct Polling<'a> {
 
 impl<'a> Polling<'a> {
     pub fn open(server: &'a Server, path: &str) -> Polling<'a> {
-        let response = http::get(server, &format!("{path}?EIO=4&transport=polling")).expect(200);
+        Polling::open_with(server, path, "")
+    }
+
+    /// As [`Polling::open`], with more headers in the handshake.
+    pub fn open_with(server: &'a Server, path: &str, headers: &str) -> Polling<'a> {
+        let target = format!("{path}?EIO=4&transport=polling");
+        let response = http::once(server, "GET", &target, headers, b"").expect(200);
         let mut packets = response.text().split(SEPARATOR);
         let open = packets.next().unwrap_or("");
         let open = open.strip_prefix('0').expect("an open packet");

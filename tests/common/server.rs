@@ -42,8 +42,13 @@ impl Server {
 
     /// As [`Server::start`], for flags it may refuse. `--port 0` is added unless `flags` name a port.
     pub fn try_start(flags: &[&str]) -> Result<Server, Exited> {
+        Server::try_start_with(flags, &[])
+    }
+
+    /// As [`Server::try_start`], with environment variables.
+    pub fn try_start_with(flags: &[&str], variables: &[(&str, &str)]) -> Result<Server, Exited> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
-        command.args(flags);
+        command.args(flags).envs(variables.iter().copied());
         for (flag, value) in [("--port", "0"), ("--host", "127.0.0.1")] {
             if !flags.contains(&flag) {
                 command.args([flag, value]);

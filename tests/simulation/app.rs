@@ -3,7 +3,7 @@
 //! `join`, `leave` and `publish` take a room, and an acknowledgement. The home numbers what happens in a room, from 1: the
 //! acknowledgement of a join is the number of the latest message before it, that of a message its own.
 
-use sockeye::engine::{Answer, ConnectionKey};
+use sockeye::engine::{Answer, ConnectionKey, Credential, Now};
 use sockeye::rooms::RoomId;
 use sockeye::socket::{App, ConnectError, Context, DisconnectReason, Event, SocketKey};
 use sockeye::wire::http::Head;
@@ -49,11 +49,11 @@ impl App for Rooms {
 
     const NAMESPACES: &'static [&'static str] = &["/"];
 
-    fn admit(&self, _: &Head<'_>) -> bool {
-        true
+    fn credential(&self, _: &Head<'_>) -> Option<Box<Credential>> {
+        None
     }
 
-    fn authorize(&mut self, _: Option<&str>, _: bool) -> Result<(), ConnectError> {
+    fn authorize(&mut self, _: Now, _: Option<&str>, _: Option<&Credential>) -> Result<(), ConnectError> {
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The application on several shards, without sockets.
 
+mod access;
 mod bad_input;
 mod fleet;
 mod json;
