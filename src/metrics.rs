@@ -15,10 +15,14 @@ pub enum CutOff {
     PingTimeout,
     /// No Socket.IO CONNECT.
     ConnectTimeout,
+    /// A connection of an address that has as many as it may.
+    AddressConnections,
+    /// A connection of an address that opens them too fast.
+    AddressRate,
 }
 
 impl CutOff {
-    const COUNT: usize = 5;
+    const COUNT: usize = 7;
 }
 
 /// Counters of one shard since its start.

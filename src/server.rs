@@ -21,6 +21,7 @@ use signal_hook::iterator::Signals;
 use crate::app::echo::{BARE_ENGINE_PATH, Echo};
 use crate::app::{Access, Agents, AgentsSettings};
 use crate::config::{self, Balance, Config, Io, Switch};
+use crate::connection::addresses::{AddressLimits, Addresses};
 use crate::driver::accept::{ListenError, listeners};
 use crate::driver::{self, Control, Counters, Driver, Options, Refusal, Seat};
 use crate::engine::{Cors, Settings};
@@ -72,6 +73,22 @@ pub struct Place {
     pub now: Now,
     /// Random bytes of the operating system.
     pub entropy: Entropy,
+    /// What all shards use.
+    pub shared: Shared,
+}
+
+/// What all shards use.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The connections of each address, if they are limited.
+    pub addresses: Option<Arc<Addresses>>,
+}
+
+impl Shared {
+    fn new(config: &Config) -> Self {
+        let limits = AddressLimits { connections: config.max_connections_per_ip, per_second: config.rate_connections };
+        Self { addresses: Addresses::new(limits) }
+    }
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -107,7 +124,7 @@ fn echo(config: &Config, place: Place) -> Shard<Sockets<Echo>> {
 
 /// Composes a shard.
 fn shard<A: App>(config: &Config, place: Place, app: A, bare: Option<String>) -> Shard<Sockets<A>> {
-    let Place { index, shards, now, entropy } = place;
+    let Place { index, shards, now, entropy, shared } = place;
     let recovery = recovery::Settings { window_ms: config.recovery_window_ms, max_bytes: config.recovery_bytes };
     let listed: Option<Vec<String>> = config
         .cors_origin
@@ -130,6 +147,7 @@ fn shard<A: App>(config: &Config, place: Place, app: A, bare: Option<String>) ->
         max_connections: config.max_connections.unwrap_or(u32::MAX) as usize,
         max_queue: config.max_queue_bytes,
         cors,
+        addresses: shared.addresses,
     };
     let routes = Routes { socket_io: config.path.clone(), bare, call_body_max: CALL_BODY_MAX };
     let sockets = Sockets::new(app, index, shards, config.max_payload_bytes, recovery);
@@ -164,8 +182,9 @@ where
     let (seats, control) = driver::seats(listeners.sockets, options)
         .map_err(|error| StartError::System("cannot connect the shards", error))?;
     let facts = Facts { address: listeners.address, driver: format!("{driver} ({why})"), shards, cores, open_files };
+    let shared = Shared::new(&config);
     let config = Arc::new(config);
-    let threads = start_shards(&config, driver, seats, &facts.cores, Arc::new(shard))?;
+    let threads = start_shards(&config, driver, seats, &facts.cores, &shared, Arc::new(shard))?;
     let mut stdout = io::stdout().lock();
     // A closed standard output is no reason not to serve.
     let _ = stdout.write_all(banner(&config, &facts).as_bytes()).and_then(|()| stdout.flush());
@@ -227,6 +246,7 @@ fn start_shards<C, F>(
     driver: Driver,
     seats: Vec<Seat<C::Mail>>,
     cores: &[usize],
+    shared: &Shared,
     shard: Arc<F>,
 ) -> Result<Vec<JoinHandle<Counters>>, StartError>
 where
@@ -238,11 +258,12 @@ where
     let mut threads = Vec::with_capacity(shards);
     for seat in seats {
         let index = seat.index();
-        let (config, shard, ready) = (Arc::clone(config), Arc::clone(&shard), ready.clone());
+        let (config, shared) = (Arc::clone(config), shared.clone());
+        let (shard, ready) = (Arc::clone(&shard), ready.clone());
         let core = cores.get(index).copied();
         let life = move || {
             let _guard = AbortOnPanic;
-            let place = || Place { index, shards, now: driver::now(), entropy: machine::entropy() };
+            let place = || Place { index, shards, now: driver::now(), entropy: machine::entropy(), shared };
             live(index, &ready, |started| {
                 core.map_or(Ok(()), machine::pin)?;
                 driver::run(driver, shard(&config, place()), seat, started)

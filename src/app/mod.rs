@@ -14,7 +14,6 @@ mod home;
 mod ids;
 mod json;
 mod mail;
-mod rate;
 mod settings;
 mod world;
 

@@ -1,9 +1,12 @@
 //! Bytes to requests and frames of one stream.
 
+pub mod addresses;
 pub mod http;
 pub mod outbound;
+pub mod rate;
 pub mod websocket;
 
+use crate::connection::addresses::Ticket;
 use crate::connection::outbound::SinkKey;
 use crate::wire::sid::Sid;
 use std::fmt;
@@ -22,6 +25,15 @@ pub struct Connection {
     pub peer: IpAddr,
     /// Whether the driver reads it.
     pub reading: bool,
+    /// What comes before HTTP; nothing for most.
+    pub front: Option<Box<Front>>,
+}
+
+/// What a connection has besides what it speaks: only where limits on addresses are set.
+#[derive(Debug)]
+pub struct Front {
+    /// Its place among those of its address.
+    pub ticket: Ticket,
 }
 
 /// What a connection speaks.
@@ -55,12 +67,16 @@ pub struct Handover {
     pub unread: Vec<u8>,
     /// The WebSocket that it is, if it is one.
     pub moving: Option<Box<Moving>>,
+    /// What it had on its last shard besides.
+    pub front: Option<Box<Front>>,
+    /// Whether no shard has taken it up before.
+    pub is_fresh: bool,
 }
 
 impl Handover {
     /// A connection that has only just begun.
     pub fn fresh(peer: IpAddr) -> Self {
-        Self { peer, unread: Vec::new(), moving: None }
+        Self { peer, unread: Vec::new(), moving: None, front: None, is_fresh: true }
     }
 }
 

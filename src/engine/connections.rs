@@ -1,4 +1,4 @@
-//! The connections of a shard: their start, their writing, their end.
+//! The connections of a shard: their writing and their end.
 
 use super::wheel::{Timer, TimerKind};
 use super::{CLOSE_TIMEOUT_MS, CloseReason, ConnectionKey, Effect, Engine, IDLE_TIMEOUT_MS, LINGER_MS, SessionKey};
@@ -7,29 +7,10 @@ use crate::connection::{Awaiting, Connection, Finish, Http, Purpose, Stage};
 use crate::metrics::CutOff;
 use crate::wire::http::Response;
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
 
 const NO_DEADLINE: u64 = u64::MAX;
 
 impl Engine {
-    /// Takes up a connection that speaks HTTP; `None` at the limit of connections.
-    pub fn accept(&mut self, peer: IpAddr) -> Option<ConnectionKey> {
-        if self.connections.len() >= self.settings.max_connections {
-            self.counters.connections_refused += 1;
-            return None;
-        }
-        let slot = u32::try_from(self.connections.vacant_key()).ok()?;
-        let generation = self.next_generation();
-        let deadline_ms = self.now.mono_ms + self.settings.request_timeout_ms;
-        let http = Http { deadline_ms, armed_ms: deadline_ms, ..Http::default() };
-        let sink = self.out.open(Owner::Connection(slot));
-        let stage = Stage::Http(Box::new(http));
-        self.connections.insert(Connection { generation, sink, stage, peer, reading: true });
-        self.wheel.arm(deadline_ms, Timer { kind: TimerKind::Connection, slot, generation });
-        self.counters.connections_opened += 1;
-        Some(ConnectionKey { slot, generation })
-    }
-
     /// The connection, if it is still that one.
     pub fn connection(&self, key: ConnectionKey) -> Option<&Connection> {
         let connection = self.connections.get(key.slot as usize)?;

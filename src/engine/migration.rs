@@ -171,17 +171,18 @@ impl Engine {
 
     pub(super) fn depart(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connection_mut(key) else { return };
-        let peer = connection.peer;
+        let (peer, front) = (connection.peer, connection.front.take());
+        let handover = Handover { peer, unread: Vec::new(), moving: None, front, is_fresh: false };
         match std::mem::replace(&mut connection.stage, Stage::Dead) {
             Stage::Http(http) => {
                 if let crate::connection::Awaiting::Move(to) = http.awaiting {
                     let unread = http.decoder.into_unread();
-                    self.effects.push((key, Effect::Move(to, Handover { peer, unread, moving: None })));
+                    self.effects.push((key, Effect::Move(to, Handover { unread, ..handover })));
                 }
             }
             Stage::Moving(mut moving) => {
                 let (to, unread) = (moving.to, std::mem::take(&mut moving.unread));
-                self.effects.push((key, Effect::Move(to, Handover { peer, unread, moving: Some(moving) })));
+                self.effects.push((key, Effect::Move(to, Handover { unread, moving: Some(moving), ..handover })));
             }
             _ => {}
         }

@@ -3,6 +3,7 @@
 //! [`Engine`] owns the connections and sessions of a shard and everything queued for them. What its sessions carry is the
 //! business of a [`Protocol`], to which it speaks through return values and the list of ended sessions.
 
+pub mod admission;
 pub mod connections;
 pub mod cors;
 pub mod error;
@@ -18,6 +19,9 @@ pub use error::{CloseReason, Refusal};
 pub use session::{Mount, Session, SessionKey};
 
 pub use crate::connection::Credential;
+pub use crate::connection::rate::Bucket;
+
+use crate::connection::addresses::Addresses;
 use crate::connection::outbound::Outbound;
 use crate::connection::websocket::Limits;
 use crate::connection::{Connection, Emigrant, Handover};
@@ -25,6 +29,7 @@ use crate::wire::http::Head;
 use crate::wire::sid::{Layout, Sid};
 use slab::Slab;
 use std::collections::HashMap;
+use std::sync::Arc;
 use wheel::{Timer, Wheel};
 
 /// The time of a turn, read once by the driver.
@@ -73,6 +78,8 @@ pub struct Settings {
     pub max_queue: usize,
     /// Which origins may use the server.
     pub cors: Cors,
+    /// The connections of each address, of all shards, if they are limited.
+    pub addresses: Option<Arc<Addresses>>,
 }
 
 /// Fragments of one WebSocket message.

@@ -124,7 +124,10 @@ impl<P: Protocol> Core for Shard<P> {
         if self.drain.has_begun() && !goes_on {
             return None;
         }
-        let key = self.engine.accept(handover.peer)?;
+        let key = match handover.is_fresh {
+            true => self.engine.accept(handover.peer)?,
+            false => self.engine.adopt(handover.peer, handover.front)?,
+        };
         match handover.moving {
             Some(moving) => self.arrive(key, *moving),
             None => self.engine.counters.connections_adopted += 1,

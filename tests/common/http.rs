@@ -1,7 +1,7 @@
 //! A raw HTTP/1.1 client: it sends exactly the bytes it is given.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -37,6 +37,18 @@ impl Http {
     pub fn connect(server: &Server) -> Http {
         let stream = TcpStream::connect_timeout(&server.addr(), LIMIT).expect("the server accepts");
         stream.set_nodelay(true).expect("a TCP socket");
+        stream.set_write_timeout(Some(LIMIT)).expect("a TCP socket");
+        Http { stream, buffer: Vec::new() }
+    }
+
+    /// As [`Http::connect`], from another address of this machine (all of 127.0.0.0/8 are).
+    pub fn connect_from(server: &Server, address: &str) -> Http {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let own = SocketAddr::new(address.parse().expect("an address"), 0);
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        bind(&socket, &own).expect("an address of this machine");
+        connect(&socket, &server.addr()).expect("the server accepts");
+        let stream = TcpStream::from(socket);
         stream.set_write_timeout(Some(LIMIT)).expect("a TCP socket");
         Http { stream, buffer: Vec::new() }
     }

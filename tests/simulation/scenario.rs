@@ -69,6 +69,7 @@ pub fn settings(shard: usize, shards: usize, ping_timeout_ms: u64, max_queue: us
         max_connections: 10_000,
         max_queue,
         cors: Cors::any(),
+        addresses: None,
     }
 }
 

@@ -315,5 +315,6 @@ fn engine_settings(shard: usize, shards: usize) -> Settings {
         max_connections: 1_000,
         max_queue: 1 << 20,
         cors: Cors::default(),
+        addresses: None,
     }
 }

@@ -1,4 +1,4 @@
-//! How fast one connection may send.
+//! How fast something may be done: a token bucket.
 
 /// A token bucket that holds one second's worth, kept as the time at which it would be full again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +19,11 @@ impl Bucket {
             self.full_at_us = full_at_us;
         }
         has_one
+    }
+
+    /// Whether it holds a whole second's worth.
+    pub fn is_full(&self, now_ms: u64) -> bool {
+        self.full_at_us <= now_ms.saturating_mul(1_000)
     }
 }
 
