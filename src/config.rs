@@ -152,6 +152,18 @@ pub struct Config {
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000), value_name = "N", help_heading = "Limits")]
     pub max_rooms: u32,
 
+    /// Messages kept of a room [0 to 1000]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=1000), value_name = "N", help_heading = "Rooms")]
+    pub history: u32,
+
+    /// Bytes of messages kept of a room [1kB to 1GiB]
+    #[arg(long, default_value = "512KiB", value_parser = size(1_000..=1024 * MIB), value_name = "SIZE", help_heading = "Limits")]
+    pub room_bytes: usize,
+
+    /// Bytes of messages kept of all rooms, all shards together [64KiB to 1TiB]
+    #[arg(long, default_value = "256MiB", value_parser = size(64 * KIB..=1024 * 1024 * MIB), value_name = "SIZE", help_heading = "Limits")]
+    pub history_bytes: usize,
+
     /// What is mounted: rooms of people and agents, or the protocol test app
     #[arg(long, value_enum, default_value_t = App::Agents, help_heading = "Rooms")]
     pub app: App,

@@ -25,6 +25,23 @@ impl CutOff {
     const COUNT: usize = 7;
 }
 
+/// What the bounds on the state of rooms did on one shard since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoomCounters {
+    /// Rooms with state, now.
+    pub rooms: u64,
+    /// Bytes of messages kept, now.
+    pub history_bytes: u64,
+    /// Empty rooms dropped for others.
+    pub dropped: u64,
+    /// Rooms that could not come into being.
+    pub refused: u64,
+    /// Messages dropped because their room kept too many bytes.
+    pub trimmed_by_room_bytes: u64,
+    /// Messages dropped because all rooms together kept too many bytes.
+    pub trimmed_by_history_bytes: u64,
+}
+
 /// Counters of one shard since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -60,6 +77,12 @@ pub struct Counters {
     pub sockets_refused: u64,
     /// Sockets that came back and missed nothing.
     pub recovered: u64,
+    /// The state of rooms.
+    pub rooms: RoomCounters,
+    /// World-states that had no place for everything.
+    pub world_states_cut: u64,
+    /// World-states refused because their reader or the shard was behind.
+    pub world_states_refused: u64,
     closed: [u64; CloseReason::COUNT],
     cut_off: [u64; CutOff::COUNT],
 }

@@ -5,21 +5,23 @@
 //! between two shards keeps its order, so the answers and broadcasts of one room come in one order too.
 
 use super::AgentsSettings;
-use super::answers::{acknowledge, refuse};
+use super::answers::{acknowledge, greet, refuse};
 use super::broadcast::{self, Draft, put_number, put_room};
 use super::dedupe::{self, Dedupe};
 use super::events::{self, Event as Asked, Form, Join, Message, Refusal};
 use super::fault::{Code, Fault};
-use super::handshake::Handshake;
+use super::handshake::{Handshake, Identity};
 use super::ids::Ids;
 use super::json::{Args, ParseError, Parser, put_str};
 use super::mail::{Asker, Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Party, Publish, RejoinRoom};
-use super::world::World;
+use super::questions::{self, Questions};
+use super::world::{Bounds, World};
 use crate::engine::{Answer, Bucket, ConnectionKey, Credential, Now};
 use crate::rooms::RoomId;
 use crate::socket::{App, ConnectError, Context, DisconnectReason, Event, SocketKey};
 use crate::wire::http::Head;
 use crate::wire::socket::{DecodeError, validate_args};
+use uuid::Uuid;
 
 /// The application on one shard.
 pub struct Agents {
@@ -27,6 +29,7 @@ pub struct Agents {
     pub(super) world: World,
     pub(super) dedupe: Dedupe,
     pub(super) ids: Ids,
+    pub(super) questions: Questions,
     parser: Option<Parser>,
 }
 
@@ -37,6 +40,10 @@ pub struct Client {
     parties: Vec<(RoomId, Party)>,
     /// What it may still send.
     bucket: Bucket,
+    /// What it asked for of late.
+    pub(super) asked: questions::Asked,
+    /// Whom it stands for, if anybody.
+    identity: Option<Box<Identity>>,
 }
 
 /// Agents and users that one socket brings into its rooms.
@@ -45,10 +52,18 @@ pub const PARTIES_MAX: usize = 1024;
 impl Agents {
     /// The application on one of `shards` shards.
     pub fn new(settings: AgentsSettings, shards: usize) -> Self {
+        let shards = shards.max(1);
+        let bounds = Bounds {
+            rooms: settings.max_rooms.div_ceil(shards),
+            history_len: settings.history,
+            room_bytes: settings.room_bytes,
+            history_bytes: settings.history_bytes.div_ceil(shards),
+        };
         Self {
-            world: World::new(settings.max_rooms.div_ceil(shards.max(1))),
+            world: World::new(bounds, settings.server_id),
             dedupe: Dedupe::new(settings.dedupe_window_ms, dedupe::ENTRIES_MAX),
             ids: Ids::default(),
+            questions: Questions::default(),
             parser: None,
             settings,
         }
@@ -60,6 +75,7 @@ impl Agents {
             Ok(Asked::Join(join)) => self.join(cx, asker, join),
             Ok(Asked::Leave(room)) => self.leave(cx, asker, &room),
             Ok(Asked::Message(message)) => self.message(cx, asker, &message),
+            Ok(Asked::State(room)) => self.ask_state(cx, asker, room),
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = refused {
@@ -69,7 +85,7 @@ impl Agents {
 
     fn join(&mut self, cx: &mut Context<'_, Self>, asker: Asker, join: Join<'_>) -> Result<(), Refusal> {
         let asker = Asker { form: join.form, ..asker };
-        let Join { room, agent: named_agent, entity, name, dm, form: _ } = join;
+        let Join { room, server, agent: named_agent, entity, name, dm, form: _ } = join;
         let limit = self.settings.max_rooms_per_socket;
         if !cx.hub.is_in(asker.socket, &room) && cx.hub.room_count(asker.socket) >= limit {
             let mut fault = Fault::new(Code::TooManyRooms, format!("A socket may be in at most {limit} rooms."));
@@ -77,11 +93,15 @@ impl Agents {
             return Err(fault.into());
         }
         let is_new = cx.join(asker.socket, &room);
-        let agent = named_agent.filter(|&agent| bring(cx, asker.socket, &room, Party::Agent(agent)));
-        let user = entity.filter(|&user| bring(cx, asker.socket, &room, Party::User(user)));
-        let user = user.map(|user| (user, name.map(Box::from)));
+        let Identity { agent, entity: speaks_for } = identity(cx, asker.socket);
+        let user = entity.or(speaks_for);
+        let agents = [named_agent, agent].into_iter().flatten().map(Party::Agent);
+        let mut parties: Vec<Party> = agents.chain(user.map(Party::User)).collect();
+        parties.retain(|&party| bring(cx, asker.socket, &room, party));
+        let named = user.zip(name.map(Box::from));
         let home = cx.home(&room);
-        cx.post(home, Mail::Join(Box::new(JoinRoom { room, is_new, agent, user, dm, named_agent, asker })));
+        let join = JoinRoom { room, is_new, server, parties, named, dm, named_agent, asker };
+        cx.post(home, Mail::Join(Box::new(join)));
         Ok(())
     }
 
@@ -101,6 +121,8 @@ impl Agents {
         if self.settings.require_join && !cx.hub.is_in(asker.socket, room) {
             return Err(Fault::new(Code::NotJoined, "Join the room before you send to it.").into());
         }
+        let sender = speaker(cx, asker.socket, message.sender);
+        let party = cx.hub.is_in(asker.socket, room) && bring(cx, asker.socket, room, sender);
         let publish = Publish {
             room: room.clone(),
             server: message.server,
@@ -108,6 +130,7 @@ impl Agents {
             name: message.name.into(),
             message_id: message.message_id.map(Box::from),
             dm: message.dm,
+            party: party.then_some(sender),
             draft: Draft::new(message),
             asker,
         };
@@ -183,6 +206,16 @@ impl Agents {
     }
 }
 
+/// Whom a socket stands for.
+fn identity(cx: &Context<'_, Agents>, socket: SocketKey) -> Identity {
+    cx.hub.data(socket).and_then(|client| client.identity.as_deref()).copied().unwrap_or_default()
+}
+
+/// The sender of a socket's message: the agent whose own the socket is, or else a user.
+fn speaker(cx: &Context<'_, Agents>, socket: SocketKey, sender: Uuid) -> Party {
+    if identity(cx, socket).agent == Some(sender) { Party::Agent(sender) } else { Party::User(sender) }
+}
+
 /// Notes that a socket brings somebody into a room; `false` if it did already, or brings too many.
 fn bring(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &RoomId, party: Party) -> bool {
     let Some(client) = cx.hub.data_mut(socket) else { return false };
@@ -229,13 +262,19 @@ impl App for Agents {
         auth: Option<&str>,
         credential: Option<&Credential>,
     ) -> Result<Client, ConnectError> {
-        self.settings.access.check_socket(&Handshake::of(auth), credential)?;
-        Ok(Client::default())
+        let handshake = Handshake::of(auth);
+        self.settings.access.check_socket(&handshake, credential)?;
+        let identity = handshake.identity();
+        let identity = (identity != Identity::default()).then(|| Box::new(identity));
+        Ok(Client { identity, ..Client::default() })
     }
 
     fn connected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, _: Option<&str>, recovered: bool) {
         if recovered {
             Self::rejoin(cx, socket);
+        }
+        if let Some(entity) = identity(cx, socket).entity {
+            greet(cx, socket, entity);
         }
         let Some(sid) = cx.hub.id(socket) else { return };
         cx.emit(socket, |out| {
@@ -291,6 +330,8 @@ impl App for Agents {
             Mail::Leave(leave) => self.leave_room(cx, from, *leave),
             Mail::Publish(publish) => self.publish(cx, from, *publish),
             Mail::Rejoin(rejoin) => self.rejoin_room(cx, *rejoin),
+            Mail::AskState(question) => self.answer_state(cx, from, *question),
+            Mail::State(answer) => self.state_answered(cx, *answer),
             Mail::Joined(joined) => self.joined(cx, *joined),
             Mail::Left(room, asker) => acknowledge(cx, asker, |out| {
                 out.extend_from_slice(br#","roomId":"#);
@@ -301,6 +342,7 @@ impl App for Agents {
             }
             Mail::Unsent(asker, fault) => refuse(cx, asker, "message", &(*fault).into()),
         }
+        cx.engine.counters.rooms = self.world.counters();
     }
 
     fn deliver(&mut self, cx: &mut Context<'_, Self>, room: &RoomId, delivery: Delivery) {

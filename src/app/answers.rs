@@ -6,7 +6,7 @@ use super::events::{Form, Refusal};
 use super::json::put_str;
 use super::mail::{Asker, Stamp};
 use crate::rooms::RoomId;
-use crate::socket::Context;
+use crate::socket::{Context, SocketKey};
 use uuid::Uuid;
 
 impl Agents {
@@ -63,6 +63,18 @@ impl Agents {
             put_number(out, stamp.created_at);
         });
     }
+}
+
+/// `authenticated` (contract B1).
+pub(super) fn greet(cx: &mut Context<'_, Agents>, socket: SocketKey, entity: Uuid) {
+    let timestamp_ms = cx.now().unix_ms;
+    cx.emit(socket, |out| {
+        out.extend_from_slice(br#"["authenticated",{"entityId":"#);
+        put_uuid(out, entity);
+        out.extend_from_slice(br#","timestamp":"#);
+        put_number(out, timestamp_ms);
+        out.extend_from_slice(b"}]");
+    });
 }
 
 /// Acknowledges with `{ok:true, …}`, if that was asked for. `write` appends the rest of the members, comma first.

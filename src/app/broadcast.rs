@@ -119,6 +119,21 @@ impl Draft {
 }
 
 impl Broadcast {
+    /// The broadcast of a finished object, whose keys are those of the contract in their order.
+    pub fn of(object: &[u8]) -> Self {
+        let outline = Outline::event(br#"["messageBroadcast",]"#.len() + object.len(), |out| {
+            out.extend_from_slice(br#"["messageBroadcast","#);
+            out.extend_from_slice(object);
+            out.push(b']');
+        });
+        Self { frame: outline.finish() }
+    }
+
+    /// Bytes of memory shared by all who hold it.
+    pub fn bytes(&self) -> usize {
+        self.frame.bytes()
+    }
+
     /// What members get.
     pub fn frame(&self) -> &Prepared {
         &self.frame

@@ -4,6 +4,7 @@ use super::AgentsSettings;
 use super::fault::{Code, Fault};
 use super::fields::{Fields, Key};
 use super::json::Value;
+use super::questions;
 use crate::rooms::{RoomId, parse_uuid};
 use uuid::Uuid;
 
@@ -18,6 +19,8 @@ pub const ACTIONS_MAX: usize = 64;
 pub const ACTION_MAX: usize = 256;
 /// What a person without a name is called.
 pub const USER_NAME: &str = "User";
+/// What an agent without a name is called.
+pub const AGENT_NAME: &str = "Agent";
 /// What a socket's message without a source comes from.
 const SOURCE: &str = "socketio_client";
 
@@ -37,12 +40,15 @@ pub enum Event<'a> {
     /// The room as the client names it.
     Leave(RoomId),
     Message(Message<'a>),
+    /// The state of one room, or of all the socket is in.
+    State(Option<RoomId>),
 }
 
 /// A socket wants to join a room.
 #[derive(Debug)]
 pub struct Join<'a> {
     pub room: RoomId,
+    pub server: Option<Uuid>,
     /// Takes part in the room.
     pub agent: Option<Uuid>,
     /// Whom the socket speaks for.
@@ -91,6 +97,7 @@ pub fn parse<'a>(name: &str, payload: Option<Value<'a>>, settings: &AgentsSettin
         "join" => Ok(join(&fields(payload)?).map(Event::Join)?),
         "leave" => Ok(leave(&fields(payload)?)?),
         "message" => message(&fields(payload)?, settings),
+        questions::REQUEST => Ok(state(payload)?),
         "1" => legacy_join(payload),
         "2" => legacy_send(payload, settings),
         _ => Err(Fault::new(Code::UnknownEvent, "There is no such event.").into()),
@@ -103,9 +110,9 @@ fn fields(payload: Option<Value<'_>>) -> Result<Fields<'_>, Fault> {
 }
 
 fn join<'a>(fields: &Fields<'a>) -> Result<Join<'a>, Fault> {
-    fields.uuid(Key::Server)?;
     Ok(Join {
         room: fields.room("roomId")?,
+        server: fields.uuid(Key::Server)?,
         agent: fields.uuid(Key::Agent)?,
         entity: fields.uuid(Key::Entity)?,
         name: fields.text(Key::Name, NAME_MAX)?,
@@ -119,6 +126,14 @@ fn leave<'a>(fields: &Fields<'a>) -> Result<Event<'a>, Fault> {
     // A room of a client's own name can be left too; what names none is judged by the documented form.
     let room = fields.any_room("roomId").map_err(|_| Fault::field("roomId", "a uuid"))?;
     Ok(Event::Leave(room))
+}
+
+fn state<'a>(payload: Option<Value<'a>>) -> Result<Event<'a>, Fault> {
+    let Some(payload) = payload.filter(|payload| !payload.is_null()) else { return Ok(Event::State(None)) };
+    let fields = fields(Some(payload))?;
+    // As with `leave`: rooms of a client's own name are known to their members.
+    let room = fields.value(Key::Room).map(|_| fields.any_room("roomId").map_err(|_| Fault::field("roomId", "a uuid")));
+    Ok(Event::State(room.transpose()?))
 }
 
 fn message<'a>(fields: &Fields<'a>, settings: &AgentsSettings) -> Result<Event<'a>, Refusal> {
@@ -189,9 +204,9 @@ fn legacy_join<'a>(payload: Option<Value<'a>>) -> Result<Event<'a>, Refusal> {
         _ => refused(fault, JOIN_ERROR),
     })?;
     let rest = || -> Result<Join<'a>, Fault> {
-        fields.uuid(Key::Server)?;
         let metadata = fields.object(Key::Metadata)?.map(|(value, _)| value);
         Ok(Join {
+            server: fields.uuid(Key::Server)?,
             agent: fields.uuid(Key::Agent)?,
             entity: fields.uuid(Key::Entity)?,
             name: fields.text(Key::Name, NAME_MAX)?,

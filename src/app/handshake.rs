@@ -1,8 +1,10 @@
 //! What a client says of itself in its CONNECT packet (contract B1, B2).
 
+use crate::rooms::parse_uuid;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use uuid::Uuid;
 
 /// The members of `auth` that mean something here. One that is not a string is as good as absent. No `Debug`: there are
 /// secrets among them.
@@ -18,12 +20,30 @@ pub struct Handshake<'a> {
     /// The user who speaks through the socket.
     #[serde(borrow, deserialize_with = "text")]
     pub entity_id: Option<Cow<'a, str>>,
+    /// The agent whose own the socket is.
+    #[serde(borrow, deserialize_with = "text")]
+    pub agent_id: Option<Cow<'a, str>>,
+}
+
+/// Whom a socket is said to stand for. What is not a uuid is as good as absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The socket is this agent's own.
+    pub agent: Option<Uuid>,
+    /// This user speaks through it.
+    pub entity: Option<Uuid>,
 }
 
 impl<'a> Handshake<'a> {
     /// Reads the JSON object of a CONNECT. One in which a known member comes twice says nothing.
     pub fn of(auth: Option<&'a str>) -> Self {
         auth.and_then(|auth| serde_json::from_str(auth).ok()).unwrap_or_default()
+    }
+
+    /// Whom the socket stands for.
+    pub fn identity(&self) -> Identity {
+        let uuid = |text: &Option<Cow<'_, str>>| text.as_deref().and_then(parse_uuid);
+        Identity { agent: uuid(&self.agent_id), entity: uuid(&self.entity_id) }
     }
 }
 
@@ -56,6 +76,20 @@ mod tests {
             assert_eq!((handshake.token.as_deref(), handshake.entity_id.as_deref()), (token, entity_id), "{auth}");
         }
         assert!(Handshake::of(None).api_key.is_none());
+    }
+
+    #[test]
+    fn a_socket_stands_for_those_who_are_named_by_a_uuid() {
+        let id = "0C0C0C0C-0000-4000-8000-000000000001";
+        let uuid = parse_uuid(id);
+        for (auth, agent, entity) in [
+            (format!(r#"{{"agentId":"{id}","entityId":"{}"}}"#, id.to_lowercase()), uuid, uuid),
+            (format!(r#"{{"agentId":"\u0030{}"}}"#, &id[1..]), uuid, None),
+            (format!(r#"{{"agentId":7,"entityId":"{id}"}}"#), None, uuid),
+            (format!(r#"{{"agentId":"{id} ","entityId":""}}"#), None, None),
+        ] {
+            assert_eq!(Handshake::of(Some(&auth)).identity(), Identity { agent, entity }, "{auth}");
+        }
     }
 
     #[test]

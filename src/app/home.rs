@@ -3,31 +3,28 @@
 use super::Agents;
 use super::dedupe::Sent;
 use super::fault::{Code, Fault};
-use super::mail::{Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Party, Publish, RejoinRoom, Stamp};
+use super::history::Item;
+use super::mail::{Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Publish, RejoinRoom, Stamp};
 use crate::socket::Context;
 use std::sync::Arc;
 
 impl Agents {
     pub(super) fn join_room(&mut self, cx: &mut Context<'_, Self>, from: usize, join: JoinRoom) {
         let now_ms = cx.now().unix_ms;
-        let JoinRoom { room, is_new, agent, user, dm, named_agent, asker } = join;
+        let JoinRoom { room, is_new, server, parties, named, dm, named_agent, asker } = join;
+        let default = self.settings.server_id;
         let members = self.world.open(&room, now_ms, |room| {
             room.online += u32::from(is_new);
             room.updated_at = now_ms;
-            if let Some(agent) = agent {
-                room.enter(Party::Agent(agent), now_ms);
+            room.belongs_to(server.unwrap_or(default), default);
+            for party in parties {
+                room.enter(party, now_ms);
             }
-            if let Some((user, name)) = user {
-                let member = room.enter(Party::User(user), now_ms);
-                if let Some(name) = name {
-                    member.name = name;
-                }
+            if let Some((user, name)) = named {
+                room.seen(user, now_ms).name = name;
             }
             if let Some(other) = dm {
-                room.is_dm = true;
-                if let Some(other) = other {
-                    room.member(other, now_ms);
-                }
+                room.becomes_dm(other, now_ms);
             }
             room.online
         });
@@ -66,28 +63,31 @@ impl Agents {
 
     pub(super) fn publish(&mut self, cx: &mut Context<'_, Self>, from: usize, publish: Publish) {
         let now = cx.now();
-        let Publish { room: id, server, sender, name, message_id, dm, draft, asker } = publish;
+        let Publish { room: id, server, sender, name, message_id, dm, party, draft, asker } = publish;
+        // Its shard has noted that the socket brings the sender, whatever becomes of the message.
+        if let Some(party) = party {
+            self.world.change(&id, |room| room.enter(party, now.unix_ms).last_seen);
+        }
         let sent = message_id.as_ref().map(|m| Sent { room: id.clone(), sender, message_id: m.clone() });
         if let Some(stamp) = sent.as_ref().and_then(|sent| self.dedupe.find(sent, now.mono_ms)) {
             return cx.post(from, Mail::Repeated(id, asker, stamp, message_id));
         }
-        let ids = &mut self.ids;
+        let (ids, default) = (&mut self.ids, self.settings.server_id);
         let stored = self.world.open(&id, now.unix_ms, |room| {
             let created_at = room.next_created_at(now.unix_ms);
             let stamp = Stamp { id: ids.next(cx.engine, created_at), created_at };
-            room.member(sender, now.unix_ms).name = name;
+            room.seen(sender, now.unix_ms).name = name;
+            room.belongs_to(server, default);
             if let Some(other) = dm {
-                room.is_dm = true;
-                if let Some(other) = other {
-                    room.member(other, now.unix_ms);
-                }
+                room.becomes_dm(other, now.unix_ms);
             }
-            room.stored(stamp);
+            room.ordered(stamp);
             (stamp, draft.finish(stamp))
         });
         let Some((stamp, broadcast)) = stored else {
             return cx.post(from, Mail::Unsent(asker, Box::new(self.no_room())));
         };
+        self.world.store(&id, Item { stamp, sender, broadcast: broadcast.clone() });
         if let Some(sent) = sent {
             self.dedupe.keep(sent, stamp, now.mono_ms);
         }

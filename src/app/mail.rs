@@ -3,6 +3,7 @@
 use super::broadcast::{Broadcast, Draft};
 use super::events::Form;
 use super::fault::Fault;
+use super::world_state::RoomState;
 use crate::rooms::RoomId;
 use crate::socket::SocketKey;
 use crate::wire::prepared::Prepared;
@@ -29,6 +30,10 @@ pub enum Mail {
     Rejoin(Box<RejoinRoom>),
     /// To a room's home.
     Publish(Box<Publish>),
+    /// To the home of rooms.
+    AskState(Box<StateQuestion>),
+    /// From the home of rooms.
+    State(Box<StateAnswer>),
     /// From a room's home.
     Joined(Box<Joined>),
     /// From a room's home.
@@ -45,10 +50,11 @@ pub struct JoinRoom {
     pub room: RoomId,
     /// It was not in the room before.
     pub is_new: bool,
-    /// It was not in the room with this agent before.
-    pub agent: Option<Uuid>,
-    /// It was not in the room for this user before; with the name, if known.
-    pub user: Option<(Uuid, Option<Box<str>>)>,
+    pub server: Option<Uuid>,
+    /// With whom it was not in the room before.
+    pub parties: Vec<Party>,
+    /// Whom the socket speaks for, if that has a name.
+    pub named: Option<(Uuid, Box<str>)>,
     pub dm: Option<Option<Uuid>>,
     /// The agent named in the request, to be repeated.
     pub named_agent: Option<Uuid>,
@@ -83,6 +89,25 @@ pub enum Party {
     User(Uuid),
 }
 
+/// What is the state of these rooms?
+#[derive(Debug)]
+pub struct StateQuestion {
+    /// The asker's own number of the question.
+    pub question: u32,
+    pub rooms: Vec<RoomId>,
+    /// Bytes the answer may take.
+    pub max: usize,
+}
+
+/// The state of those rooms that there are.
+#[derive(Debug)]
+pub struct StateAnswer {
+    pub question: u32,
+    pub rooms: Vec<RoomState>,
+    /// Something was left out.
+    pub is_cut: bool,
+}
+
 /// A room's home answers a join.
 #[derive(Debug)]
 pub struct Joined {
@@ -102,6 +127,8 @@ pub struct Publish {
     pub name: Box<str>,
     pub message_id: Option<Box<str>>,
     pub dm: Option<Option<Uuid>>,
+    /// The sender, if its socket is in the room and did not speak for it before.
+    pub party: Option<Party>,
     pub draft: Draft,
     pub asker: Asker,
 }

@@ -3,22 +3,27 @@
 mod access;
 pub mod agents;
 mod answers;
-mod broadcast;
+pub mod broadcast;
 mod dedupe;
 pub mod echo;
-mod events;
+pub mod events;
 mod fault;
 mod fields;
 mod handshake;
+pub mod history;
 mod home;
 mod ids;
 mod json;
 mod mail;
+mod questions;
+pub mod room;
 mod settings;
-mod world;
+pub mod world;
+pub mod world_state;
 
 pub use access::{Access, Secret};
 pub use agents::Agents;
+pub use mail::Stamp;
 pub use settings::AgentsSettings;
 
 #[cfg(test)]

@@ -12,6 +12,12 @@ pub struct AgentsSettings {
     pub max_rooms_per_socket: usize,
     /// Rooms with state, all shards together.
     pub max_rooms: usize,
+    /// Messages kept of a room.
+    pub history: usize,
+    /// Bytes of messages kept of a room.
+    pub room_bytes: usize,
+    /// Bytes of messages kept of all rooms, all shards together.
+    pub history_bytes: usize,
     /// Server id of what names none.
     pub server_id: Uuid,
     /// Whether messages to rooms the socket has not joined are refused.
@@ -31,6 +37,9 @@ impl Default for AgentsSettings {
             text_max: 64 * 1024,
             max_rooms_per_socket: 128,
             max_rooms: 100_000,
+            history: 50,
+            room_bytes: 512 * 1024,
+            history_bytes: 256 * 1024 * 1024,
             server_id: Uuid::nil(),
             require_join: false,
             dedupe_window_ms: 120_000,

@@ -1,133 +1,104 @@
-//! The state of the rooms whose home is this shard.
+//! The rooms whose home is this shard, and the bounds on what is kept of them.
 
-use super::mail::{Party, Stamp};
+use super::broadcast::Broadcast;
+use super::history::Item;
+use super::room::Room;
+use crate::metrics::RoomCounters;
 use crate::rooms::RoomId;
 use slab::Slab;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
-/// People and agents known in one room; beyond that those who are gone the longest are forgotten.
-pub const MEMBERS_MAX: usize = 1000;
-
-/// One room.
-#[derive(Debug)]
-pub struct Room {
-    /// Sockets in it.
-    pub online: u32,
-    /// A conversation of two.
-    pub is_dm: bool,
-    /// People and agents.
-    pub members: BTreeMap<Uuid, Member>,
-    /// When it was last changed, in milliseconds since 1970 UTC.
-    pub updated_at: u64,
-    /// Messages so far.
-    pub message_count: u64,
-    id: RoomId,
-    last_created_at: u64,
-    /// Its place in the order of disuse while it is empty.
-    disuse: Option<u64>,
-}
-
-/// A person or an agent of a room.
-#[derive(Debug, Default)]
-pub struct Member {
-    /// Empty while unknown.
-    pub name: Box<str>,
-    /// It takes part as an agent, or has spoken as one.
-    pub is_agent: bool,
-    /// Sockets in the room that joined with this agent.
-    pub taking_part: u32,
-    /// Sockets in the room through which this user speaks.
-    pub present: u32,
-    /// Milliseconds since 1970 UTC.
-    pub last_seen: u64,
-}
-
-impl Member {
-    fn is_held(&self) -> bool {
-        self.taking_part > 0 || self.present > 0
-    }
-}
-
-impl Room {
-    /// The time of a new message: now, but later than that of any other in the room.
-    pub fn next_created_at(&mut self, now_ms: u64) -> u64 {
-        self.last_created_at = now_ms.max(self.last_created_at + 1);
-        self.last_created_at
-    }
-
-    /// A new message was stored.
-    pub fn stored(&mut self, stamp: Stamp) {
-        self.message_count += 1;
-        self.updated_at = self.updated_at.max(stamp.created_at);
-    }
-
-    /// The entry of a person or an agent, new if need be.
-    pub fn member(&mut self, id: Uuid, now_ms: u64) -> &mut Member {
-        if self.members.len() >= MEMBERS_MAX && !self.members.contains_key(&id) {
-            let gone = self.members.iter().filter(|(_, m)| !m.is_held());
-            if let Some(gone) = gone.min_by_key(|(_, m)| m.last_seen).map(|(&id, _)| id) {
-                self.members.remove(&gone);
-            }
-        }
-        let member = self.members.entry(id).or_default();
-        member.last_seen = now_ms;
-        member
-    }
-
-    /// A socket brings somebody.
-    pub fn enter(&mut self, party: Party, now_ms: u64) -> &mut Member {
-        match party {
-            Party::Agent(id) => {
-                let member = self.member(id, now_ms);
-                member.is_agent = true;
-                member.taking_part += 1;
-                member
-            }
-            Party::User(id) => {
-                let member = self.member(id, now_ms);
-                member.present += 1;
-                member
-            }
-        }
-    }
-
-    /// A socket takes somebody away. An agent that nobody holds any more stops taking part.
-    pub fn exit(&mut self, party: Party, now_ms: u64) {
-        let (Party::Agent(id) | Party::User(id)) = party;
-        let Some(member) = self.members.get_mut(&id) else { return };
-        member.last_seen = now_ms;
-        match party {
-            Party::Agent(_) => member.taking_part = member.taking_part.saturating_sub(1),
-            Party::User(_) => member.present = member.present.saturating_sub(1),
-        }
-        if member.is_agent && !member.is_held() {
-            self.members.remove(&id);
-        }
-    }
+/// What a shard keeps of its rooms.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Rooms with state; beyond, the empty room that was not used for the longest time goes.
+    pub rooms: usize,
+    /// Messages kept of a room; beyond, its oldest go.
+    pub history_len: usize,
+    /// Bytes of messages kept of a room; beyond, its oldest go.
+    pub room_bytes: usize,
+    /// Bytes of messages kept of all rooms; beyond, the oldest go of the room that was not used for the longest time.
+    pub history_bytes: usize,
 }
 
 /// The rooms of one shard.
 #[derive(Debug)]
 pub struct World {
+    bounds: Bounds,
+    server: Uuid,
     rooms: Slab<Room>,
     by_id: HashMap<RoomId, usize>,
-    /// Empty rooms, the longest unused first.
-    disused: BTreeMap<u64, usize>,
+    /// The rooms of all messages that are kept.
+    by_message: HashMap<Uuid, usize>,
+    /// Empty rooms.
+    disused: Order,
+    /// Rooms with messages.
+    spoken: Order,
+    history_bytes: usize,
+    counters: RoomCounters,
+}
+
+/// Rooms in the order of their last use.
+#[derive(Debug, Default)]
+struct Order {
+    by_use: BTreeMap<u64, usize>,
     uses: u64,
-    rooms_max: usize,
+}
+
+impl Order {
+    /// The room in `slot` was just used.
+    fn touch(&mut self, place: &mut Option<u64>, slot: usize) {
+        if *place == Some(self.uses) {
+            return;
+        }
+        self.remove(place);
+        self.uses += 1;
+        *place = Some(self.uses);
+        self.by_use.insert(self.uses, slot);
+    }
+
+    fn remove(&mut self, place: &mut Option<u64>) {
+        if let Some(place) = place.take() {
+            self.by_use.remove(&place);
+        }
+    }
+
+    /// The room that was not used for the longest time.
+    fn first(&self) -> Option<usize> {
+        self.by_use.first_key_value().map(|(_, &slot)| slot)
+    }
 }
 
 impl World {
-    /// No rooms yet, and never more than `rooms_max`.
-    pub fn new(rooms_max: usize) -> Self {
-        Self { rooms: Slab::new(), by_id: HashMap::new(), disused: BTreeMap::new(), uses: 0, rooms_max }
+    /// No rooms yet. `server`: the server id of rooms that name none.
+    pub fn new(bounds: Bounds, server: Uuid) -> Self {
+        Self {
+            bounds,
+            server,
+            rooms: Slab::new(),
+            by_id: HashMap::new(),
+            by_message: HashMap::new(),
+            disused: Order::default(),
+            spoken: Order::default(),
+            history_bytes: 0,
+            counters: RoomCounters::default(),
+        }
+    }
+
+    /// What its bounds did.
+    pub fn counters(&self) -> RoomCounters {
+        RoomCounters { rooms: self.rooms.len() as u64, history_bytes: self.history_bytes as u64, ..self.counters }
     }
 
     /// The rooms with state.
-    #[cfg(test)]
-    pub fn rooms(&self) -> impl Iterator<Item = &RoomId> {
-        self.rooms.iter().map(|(_, room)| &room.id)
+    pub fn rooms(&self) -> impl Iterator<Item = &Room> {
+        self.rooms.iter().map(|(_, room)| room)
+    }
+
+    /// A room that exists.
+    pub fn room(&self, id: &RoomId) -> Option<&Room> {
+        self.rooms.get(*self.by_id.get(id)?)
     }
 
     /// Changes a room that exists.
@@ -141,43 +112,115 @@ impl World {
     /// Changes a room, which comes into being if need be. `None`: there are too many, and none of them is empty.
     pub fn open<R>(&mut self, id: &RoomId, now_ms: u64, change: impl FnOnce(&mut Room) -> R) -> Option<R> {
         if !self.by_id.contains_key(id) {
-            if self.rooms.len() >= self.rooms_max && !self.drop_disused() {
+            if self.rooms.len() >= self.bounds.rooms && !self.drop_disused() {
+                self.counters.refused += 1;
                 return None;
             }
-            let slot = self.rooms.insert(Room {
-                online: 0,
-                is_dm: false,
-                members: BTreeMap::new(),
-                updated_at: now_ms,
-                message_count: 0,
-                id: id.clone(),
-                last_created_at: 0,
-                disuse: None,
-            });
+            let slot = self.rooms.insert(Room::new(id.clone(), self.server, now_ms));
             self.by_id.insert(id.clone(), slot);
         }
         self.change(id, change)
     }
 
+    /// Keeps a message of a room, later than all others of it.
+    pub fn store(&mut self, id: &RoomId, item: Item) {
+        let Some(slot) = self.by_id.get(id).copied() else { return };
+        let Some(room) = self.rooms.get_mut(slot).filter(|_| self.bounds.history_len > 0) else { return };
+        self.history_bytes += item.bytes();
+        self.by_message.insert(item.stamp.id, slot);
+        room.history.push(item);
+        self.spoken.touch(&mut room.places.history, slot);
+        self.trim(slot);
+    }
+
+    /// Gives a message that is kept new content. It keeps its place and time.
+    pub fn replace(&mut self, message: Uuid, broadcast: Broadcast) -> bool {
+        let Some(slot) = self.by_message.get(&message).copied() else { return false };
+        let Some(room) = self.rooms.get_mut(slot) else { return false };
+        let before = room.history.bytes();
+        if !room.history.replace(message, broadcast) {
+            return false;
+        }
+        self.history_bytes = self.history_bytes - before + room.history.bytes();
+        self.spoken.touch(&mut room.places.history, slot);
+        self.trim(slot);
+        true
+    }
+
+    /// A message that is kept, and its room.
+    pub fn message(&self, id: Uuid) -> Option<(&Room, &Item)> {
+        let room = self.rooms.get(*self.by_message.get(&id)?)?;
+        Some((room, room.history.find(id)?))
+    }
+
+    /// A room that is read: it counts as used.
+    pub fn read(&mut self, id: &RoomId) -> Option<&Room> {
+        let slot = *self.by_id.get(id)?;
+        let room = self.rooms.get_mut(slot)?;
+        if room.places.history.is_some() {
+            self.spoken.touch(&mut room.places.history, slot);
+        }
+        if room.places.disuse.is_some() {
+            self.disused.touch(&mut room.places.disuse, slot);
+        }
+        Some(room)
+    }
+
+    /// Drops what is beyond the bounds, after a message was added to the room in `slot`.
+    fn trim(&mut self, slot: usize) {
+        let Bounds { history_len, room_bytes, history_bytes, .. } = self.bounds;
+        while let Some(history) = self.rooms.get(slot).map(|room| &room.history).filter(|h| !h.is_empty()) {
+            if history.bytes() > room_bytes {
+                self.counters.trimmed_by_room_bytes += 1;
+            } else if history.len() <= history_len {
+                break;
+            }
+            self.drop_oldest(slot);
+        }
+        while self.history_bytes > history_bytes
+            && let Some(slot) = self.spoken.first()
+        {
+            self.counters.trimmed_by_history_bytes += 1;
+            self.drop_oldest(slot);
+        }
+    }
+
+    /// Drops the oldest message of the room in `slot`.
+    fn drop_oldest(&mut self, slot: usize) {
+        let Some(room) = self.rooms.get_mut(slot) else { return };
+        if let Some(item) = room.history.pop_oldest() {
+            self.history_bytes -= item.bytes();
+            self.by_message.remove(&item.stamp.id);
+        }
+        if room.history.is_empty() {
+            self.spoken.remove(&mut room.places.history);
+        }
+    }
+
     /// Drops the empty room that was not used for the longest time.
     fn drop_disused(&mut self) -> bool {
-        let Some((_, slot)) = self.disused.pop_first() else { return false };
-        if let Some(room) = self.rooms.try_remove(slot) {
-            self.by_id.remove(&room.id);
+        let Some(mut room) = self.disused.first().and_then(|slot| self.rooms.try_remove(slot)) else { return false };
+        self.counters.dropped += 1;
+        self.disused.remove(&mut room.places.disuse);
+        self.spoken.remove(&mut room.places.history);
+        self.history_bytes -= room.history.bytes();
+        for item in room.history.before(None) {
+            self.by_message.remove(&item.stamp.id);
         }
+        self.by_id.remove(room.id());
         true
     }
 
     /// Notes whether a room is empty, and that it was just used.
     fn file(&mut self, slot: usize) {
         let Some(room) = self.rooms.get_mut(slot) else { return };
-        if let Some(disuse) = room.disuse.take() {
-            self.disused.remove(&disuse);
-        }
-        if room.online == 0 {
-            self.uses += 1;
-            room.disuse = Some(self.uses);
-            self.disused.insert(self.uses, slot);
+        if room.online > 0 {
+            self.disused.remove(&mut room.places.disuse);
+        } else {
+            self.disused.touch(&mut room.places.disuse, slot);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

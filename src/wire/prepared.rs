@@ -99,6 +99,11 @@ impl Prepared {
         self.frame.get(usize::from(self.header)..).unwrap_or_default()
     }
 
+    /// Bytes of memory shared by all who hold it: the frame, what it lies in and its two reference counts.
+    pub fn bytes(&self) -> usize {
+        self.frame.capacity() + size_of::<Vec<u8>>() + 2 * size_of::<usize>()
+    }
+
     /// Appends the frame as it is.
     pub fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.frame);

@@ -3,6 +3,7 @@
 use crate::app::{Agents, AgentsSettings};
 use crate::engine::cors::Cors;
 use crate::engine::{Now, Settings};
+use crate::metrics::Counters;
 use crate::shard::{ConnectionKey, Core, Handover, Mail, Routes, Shard, Wire};
 use crate::socket::{self, Sockets};
 use serde_json::Value;
@@ -109,6 +110,11 @@ impl Fleet {
         self.shards[shard].protocol().app()
     }
 
+    /// The counters of a shard.
+    pub fn counters(&self, shard: usize) -> &Counters {
+        &self.shards[shard].engine().counters
+    }
+
     pub fn shards(&self) -> usize {
         self.shards.len()
     }
@@ -188,27 +194,20 @@ impl Fleet {
         self.send_frame(peer, 0x81, text.as_bytes());
     }
 
+    /// Sends several Engine.IO packets in one turn.
+    pub fn send_packets(&mut self, peer: Peer, texts: &[&str]) {
+        let mut bytes: Vec<u8> = texts.iter().flat_map(|text| frame(0x81, text.as_bytes())).collect();
+        self.receive(peer, &mut bytes);
+        self.settle();
+    }
+
     /// Sends a binary message.
     pub fn send_binary(&mut self, peer: Peer, bytes: &[u8]) {
         self.send_frame(peer, 0x82, bytes);
     }
 
     fn send_frame(&mut self, peer: Peer, opcode: u8, payload: &[u8]) {
-        let mut frame = vec![opcode];
-        match payload.len() {
-            len @ 0..126 => frame.push(0x80 | len as u8),
-            len @ 126..65_536 => {
-                frame.push(0x80 | 126);
-                frame.extend_from_slice(&(len as u16).to_be_bytes());
-            }
-            len => {
-                frame.push(0x80 | 127);
-                frame.extend_from_slice(&(len as u64).to_be_bytes());
-            }
-        }
-        frame.extend_from_slice(&[0; 4]);
-        frame.extend_from_slice(payload);
-        self.receive(peer, &mut frame);
+        self.receive(peer, &mut frame(opcode, payload));
         self.settle();
     }
 
@@ -300,6 +299,25 @@ impl Packet {
             _ => Self::Other(text.to_owned()),
         }
     }
+}
+
+/// A client's frame.
+fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![opcode];
+    match payload.len() {
+        len @ 0..126 => frame.push(0x80 | len as u8),
+        len @ 126..65_536 => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
 }
 
 fn engine_settings(shard: usize, shards: usize) -> Settings {

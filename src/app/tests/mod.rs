@@ -5,6 +5,7 @@ mod bad_input;
 mod fleet;
 mod json;
 mod rooms;
+mod world_state;
 
 use super::AgentsSettings;
 use fleet::{Fleet, Packet, Peer};
@@ -30,7 +31,7 @@ fn message(text: &str) -> Value {
 impl super::Agents {
     /// The rooms with state on this shard, in order.
     fn world_rooms(&self) -> Vec<String> {
-        let mut rooms: Vec<String> = self.world.rooms().map(ToString::to_string).collect();
+        let mut rooms: Vec<String> = self.world.rooms().map(|room| room.id().to_string()).collect();
         rooms.sort();
         rooms
     }

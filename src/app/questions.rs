@@ -1,0 +1,224 @@
+//! Questions for the state of rooms: put to every home concerned, answered once all of them have.
+//!
+//! A home answers every question it gets, knowing the rooms or not, and no mail is lost: no question waits longer than a
+//! round trip between shards, whatever becomes of the asker.
+
+use super::Agents;
+use super::answers::refuse;
+use super::events::Refusal;
+use super::fault::{Code, Fault};
+use super::mail::{Asker, Mail, StateAnswer, StateQuestion};
+use super::world_state::{self, ROOM_BYTES_MIN, ROOMS_MAX, RoomState};
+use crate::rooms::RoomId;
+use crate::socket::{Context, SocketKey};
+use slab::Slab;
+
+/// Questions of a shard that wait for answers.
+pub const QUESTIONS_MAX: usize = 4096;
+/// Questions of one socket that wait for answers.
+pub const QUESTIONS_OF_SOCKET_MAX: u32 = 64;
+/// A world-state takes at most this part of what may wait for a reader: it may be sent twice, as event and as
+/// acknowledgement, and is refused to a reader for whom half of that waits already.
+const QUEUE_PART: usize = 4;
+/// The name of the event.
+pub const REQUEST: &str = "request-world-state";
+
+/// A question that waits for answers.
+#[derive(Debug)]
+pub struct Question {
+    asker: Asker,
+    /// The one room that was asked for.
+    room: Option<RoomId>,
+    /// Homes that still have to answer.
+    waiting: usize,
+    rooms: Vec<RoomState>,
+    is_cut: bool,
+}
+
+/// The questions of a shard.
+#[derive(Debug, Default)]
+pub struct Questions {
+    open: Slab<Question>,
+}
+
+/// What a socket asked for of late.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// Questions that wait for answers.
+    waiting: u32,
+    /// Bytes it was answered in the turn with this number.
+    turn: u32,
+    bytes: u32,
+}
+
+impl Questions {
+    fn ask(&mut self, question: Question) -> Option<u32> {
+        (self.open.len() < QUESTIONS_MAX).then(|| self.open.insert(question) as u32)
+    }
+
+    /// A home answers. The question, once that was the last answer.
+    fn answer(&mut self, answer: StateAnswer) -> Option<Question> {
+        let question = self.open.get_mut(answer.question as usize)?;
+        question.rooms.extend(answer.rooms);
+        question.is_cut |= answer.is_cut;
+        question.waiting = question.waiting.saturating_sub(1);
+        (question.waiting == 0).then(|| self.open.try_remove(answer.question as usize)).flatten()
+    }
+}
+
+impl Agents {
+    /// A socket asks for a room, or for all it is in.
+    pub(super) fn ask_state(
+        &mut self,
+        cx: &mut Context<'_, Self>,
+        asker: Asker,
+        room: Option<RoomId>,
+    ) -> Result<(), Refusal> {
+        let max = bytes_max(cx);
+        let (rooms, is_cut) = match &room {
+            Some(room @ RoomId::Name(_)) if !cx.hub.is_in(asker.socket, room) => {
+                return Err(Fault::field("roomId", "a uuid").into());
+            }
+            Some(room) => (vec![room.clone()], false),
+            None => {
+                let rooms_max = ROOMS_MAX.min(max / ROOM_BYTES_MIN);
+                let rooms = cx.hub.rooms_of(asker.socket).take(rooms_max).cloned().collect();
+                (rooms, cx.hub.room_count(asker.socket) > rooms_max)
+            }
+        };
+        let asked = cx.hub.data(asker.socket).map(|client| client.asked).unwrap_or_default();
+        if asked.waiting >= QUESTIONS_OF_SOCKET_MAX || is_behind(cx, asker.socket) {
+            cx.engine.counters.world_states_refused += 1;
+            return Err(too_fast().into());
+        }
+        let homes = by_home(cx, rooms);
+        let question = Question { asker, room, waiting: homes.len(), rooms: Vec::new(), is_cut };
+        if homes.is_empty() {
+            self.tell_state(cx, question);
+            return Ok(());
+        }
+        let Some(question) = self.questions.ask(question) else {
+            cx.engine.counters.world_states_refused += 1;
+            return Err(Fault::new(Code::Unavailable, "The server has too many questions to answer now.").into());
+        };
+        if let Some(client) = cx.hub.data_mut(asker.socket) {
+            client.asked.waiting += 1;
+        }
+        for (home, rooms) in homes {
+            cx.post(home, Mail::AskState(Box::new(StateQuestion { question, rooms, max })));
+        }
+        Ok(())
+    }
+
+    /// A home is asked.
+    pub(super) fn answer_state(&mut self, cx: &mut Context<'_, Self>, from: usize, asked: StateQuestion) {
+        let StateQuestion { question, rooms, max } = asked;
+        let known = rooms.iter().filter_map(|id| self.world.read(id).map(|room| RoomState::of(room, max)));
+        let mut rooms: Vec<RoomState> = known.collect();
+        let is_cut = rooms.iter().any(RoomState::is_cut) | world_state::fit(&mut rooms, max);
+        cx.post(from, Mail::State(Box::new(StateAnswer { question, rooms, is_cut })));
+    }
+
+    /// A home answered.
+    pub(super) fn state_answered(&mut self, cx: &mut Context<'_, Self>, answer: StateAnswer) {
+        let Some(question) = self.questions.answer(answer) else { return };
+        if let Some(client) = cx.hub.data_mut(question.asker.socket) {
+            client.asked.waiting = client.asked.waiting.saturating_sub(1);
+        }
+        self.tell_state(cx, question);
+    }
+
+    /// Emits and acknowledges a world-state, if its asker is still there.
+    fn tell_state(&mut self, cx: &mut Context<'_, Self>, question: Question) {
+        let Question { asker, room, mut rooms, is_cut, .. } = question;
+        let socket = asker.socket;
+        if cx.hub.session(socket).is_none() {
+            return;
+        }
+        if is_behind(cx, socket) {
+            cx.engine.counters.world_states_refused += 1;
+            return refuse(cx, asker, REQUEST, &too_fast().into());
+        }
+        let is_cut = is_cut | world_state::fit(&mut rooms, bytes_max(cx));
+        cx.engine.counters.world_states_cut += u64::from(is_cut);
+        let mut object = Vec::with_capacity(rooms.iter().map(RoomState::bytes).sum());
+        world_state::put(&mut object, &rooms, room.as_ref(), cx.now().unix_ms);
+        cx.emit(socket, |out| {
+            out.extend_from_slice(br#"["world-state","#);
+            out.extend_from_slice(&object);
+            out.push(b']');
+        });
+        if let Some(ack_id) = asker.ack_id {
+            cx.ack(socket, ack_id, |out| {
+                out.push(b'[');
+                out.extend_from_slice(&object);
+                out.push(b']');
+            });
+        }
+        let copies = 1 + usize::from(asker.ack_id.is_some());
+        note_bytes(cx, socket, copies * object.len());
+    }
+}
+
+fn too_fast() -> Fault {
+    Fault::new(Code::RateLimited, "Read what was asked for before asking for more.")
+}
+
+/// Bytes of one world-state.
+fn bytes_max(cx: &Context<'_, Agents>) -> usize {
+    cx.engine.settings.max_queue / QUEUE_PART
+}
+
+/// Whether half of what may wait for a reader does, what it was answered in this turn included.
+fn is_behind(cx: &Context<'_, Agents>, socket: SocketKey) -> bool {
+    let Some(session) = cx.hub.session(socket).and_then(|s| cx.engine.session(s)) else { return false };
+    let asked = cx.hub.data(socket).map(|client| client.asked).unwrap_or_default();
+    let this_turn = if asked.turn == cx.engine.out.turn() { asked.bytes as usize } else { 0 };
+    cx.engine.out.backlog_bytes(session.sink()) + this_turn > cx.engine.settings.max_queue / 2
+}
+
+/// Notes what a socket was answered in this turn.
+fn note_bytes(cx: &mut Context<'_, Agents>, socket: SocketKey, bytes: usize) {
+    let turn = cx.engine.out.turn();
+    let Some(client) = cx.hub.data_mut(socket) else { return };
+    let before = if client.asked.turn == turn { client.asked.bytes } else { 0 };
+    client.asked.turn = turn;
+    client.asked.bytes = before.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+}
+
+/// Rooms by the shards that own them.
+fn by_home(cx: &Context<'_, Agents>, rooms: Vec<RoomId>) -> Vec<(usize, Vec<RoomId>)> {
+    let mut homes: Vec<(usize, Vec<RoomId>)> = Vec::new();
+    for room in rooms {
+        let home = cx.home(&room);
+        match homes.iter_mut().find(|(h, _)| *h == home) {
+            Some((_, rooms)) => rooms.push(room),
+            None => homes.push((home, vec![room])),
+        }
+    }
+    homes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::events::Form;
+
+    fn question(waiting: usize) -> Question {
+        let asker = Asker { socket: SocketKey { slot: 0, generation: 0 }, ack_id: None, form: Form::Flat };
+        Question { asker, room: None, waiting, rooms: Vec::new(), is_cut: false }
+    }
+
+    #[test]
+    fn a_question_is_done_with_its_last_answer_and_open_ones_are_bounded() {
+        let mut questions = Questions::default();
+        let first = questions.ask(question(2)).expect("a place");
+        let answer = |question| StateAnswer { question, rooms: Vec::new(), is_cut: false };
+        (1..QUESTIONS_MAX).for_each(|_| assert!(questions.ask(question(1)).is_some()));
+        assert!(questions.ask(question(1)).is_none());
+        assert!(questions.answer(answer(first)).is_none());
+        assert!(questions.answer(answer(first)).is_some());
+        assert!(questions.answer(answer(first)).is_none());
+        assert!(questions.ask(question(1)).is_some());
+    }
+}

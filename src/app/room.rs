@@ -1,0 +1,169 @@
+//! One room: who is in it, what it is, and its latest messages.
+
+use super::history::History;
+use super::mail::{Party, Stamp};
+use crate::rooms::RoomId;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// People and agents known in one room; beyond that those who are gone the longest are forgotten.
+pub const MEMBERS_MAX: usize = 1000;
+
+/// The state of a room.
+#[derive(Debug)]
+pub struct Room {
+    /// Sockets in it.
+    pub online: u32,
+    /// A conversation of two.
+    pub is_dm: bool,
+    /// People and agents.
+    pub members: BTreeMap<Uuid, Member>,
+    /// When it came into being, in milliseconds since 1970 UTC.
+    pub created_at: u64,
+    /// When it was last changed, in milliseconds since 1970 UTC.
+    pub updated_at: u64,
+    /// Messages so far, those no longer kept included.
+    pub message_count: u64,
+    /// The latest messages.
+    pub history: History,
+    id: RoomId,
+    server: Uuid,
+    last_created_at: u64,
+    pub(super) places: Places,
+}
+
+/// Where a room stands in the orders its world keeps.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Among empty rooms, by disuse.
+    pub(super) disuse: Option<u64>,
+    /// Among rooms with messages, by use.
+    pub(super) history: Option<u64>,
+}
+
+/// A person or an agent of a room.
+#[derive(Debug, Default)]
+pub struct Member {
+    /// Empty while unknown.
+    pub name: Box<str>,
+    /// It takes part as an agent, or has spoken as one.
+    pub is_agent: bool,
+    /// Sockets in the room that joined with this agent.
+    pub taking_part: u32,
+    /// Sockets in the room through which this user speaks.
+    pub present: u32,
+    /// Milliseconds since 1970 UTC.
+    pub last_seen: u64,
+}
+
+impl Member {
+    /// Whether a socket in the room stands for it.
+    pub fn is_held(&self) -> bool {
+        self.taking_part > 0 || self.present > 0
+    }
+}
+
+impl Room {
+    /// An empty room that came into being at `now_ms`.
+    pub fn new(id: RoomId, server: Uuid, now_ms: u64) -> Self {
+        Self {
+            online: 0,
+            is_dm: false,
+            members: BTreeMap::new(),
+            created_at: now_ms,
+            updated_at: now_ms,
+            message_count: 0,
+            history: History::default(),
+            id,
+            server,
+            last_created_at: 0,
+            places: Places::default(),
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &RoomId {
+        &self.id
+    }
+
+    /// The server it belongs to.
+    pub fn server(&self) -> Uuid {
+        self.server
+    }
+
+    /// Somebody names the server of the room. The first one other than `default` counts.
+    pub fn belongs_to(&mut self, server: Uuid, default: Uuid) {
+        if self.server == default {
+            self.server = server;
+        }
+    }
+
+    /// The time of a new message: now, but later than that of any other in the room.
+    pub fn next_created_at(&mut self, now_ms: u64) -> u64 {
+        self.last_created_at = now_ms.max(self.last_created_at + 1);
+        self.last_created_at
+    }
+
+    /// A new message was ordered.
+    pub fn ordered(&mut self, stamp: Stamp) {
+        self.message_count += 1;
+        self.updated_at = self.updated_at.max(stamp.created_at);
+    }
+
+    /// The entry of a person or an agent, new if need be.
+    pub fn member(&mut self, id: Uuid, now_ms: u64) -> &mut Member {
+        if self.members.len() >= MEMBERS_MAX && !self.members.contains_key(&id) {
+            let gone = self.members.iter().filter(|(_, m)| !m.is_held());
+            if let Some(gone) = gone.min_by_key(|(_, m)| m.last_seen).map(|(&id, _)| id) {
+                self.members.remove(&gone);
+            }
+        }
+        self.members.entry(id).or_insert_with(|| Member { last_seen: now_ms, ..Member::default() })
+    }
+
+    /// The entry of a person or an agent that does something now.
+    pub fn seen(&mut self, id: Uuid, now_ms: u64) -> &mut Member {
+        let member = self.member(id, now_ms);
+        member.last_seen = now_ms;
+        member
+    }
+
+    /// It is a conversation of two; the other one, if known.
+    pub fn becomes_dm(&mut self, other: Option<Uuid>, now_ms: u64) {
+        self.is_dm = true;
+        if let Some(other) = other {
+            self.member(other, now_ms);
+        }
+    }
+
+    /// A socket brings somebody.
+    pub fn enter(&mut self, party: Party, now_ms: u64) -> &mut Member {
+        match party {
+            Party::Agent(id) => {
+                let member = self.seen(id, now_ms);
+                member.is_agent = true;
+                member.taking_part += 1;
+                member
+            }
+            Party::User(id) => {
+                let member = self.seen(id, now_ms);
+                member.present += 1;
+                member
+            }
+        }
+    }
+
+    /// A socket takes somebody away. An agent that nobody holds any more stops taking part.
+    pub fn exit(&mut self, party: Party, now_ms: u64) {
+        let (Party::Agent(id) | Party::User(id)) = party;
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.last_seen = now_ms;
+        match party {
+            Party::Agent(_) => member.taking_part = member.taking_part.saturating_sub(1),
+            Party::User(_) => member.present = member.present.saturating_sub(1),
+        }
+        if member.is_agent && !member.is_held() {
+            self.members.remove(&id);
+        }
+    }
+}
