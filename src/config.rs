@@ -6,6 +6,7 @@
 //! a whole number of bytes, or one with a decimal (`kB`, `MB`, `GB`) or binary (`KiB`, `MiB`, `GiB`) unit.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use crate::app::Secret;
 use crate::bench::BenchArgs;
@@ -67,6 +68,18 @@ pub struct Config {
     /// Token that clients must present: `auth.token`, `auth.apiKey` or header X-API-KEY [1 byte or more]
     #[arg(long, env = "SOCKEYE_AUTH_TOKEN", hide_env_values = true, value_parser = secret, value_name = "TOKEN", help_heading = "Access")]
     pub auth_token: Option<Secret>,
+
+    /// Secret of signed tokens (JWT, HS256), which then give access as well
+    #[arg(long, env = "SOCKEYE_JWT_SECRET", hide_env_values = true, value_parser = secret, value_name = "SECRET", group = "jwt", help_heading = "Access")]
+    pub jwt_secret: Option<Secret>,
+
+    /// File with that secret; a line break at its end does not count
+    #[arg(long, value_name = "FILE", group = "jwt", help_heading = "Access")]
+    pub jwt_secret_file: Option<PathBuf>,
+
+    /// File with the public key of signed tokens in PEM: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA)
+    #[arg(long, value_name = "FILE", group = "jwt", help_heading = "Access")]
+    pub jwt_public_key: Option<PathBuf>,
 
     /// Refuse sockets whose `auth.entityId` is not a uuid
     #[arg(long, help_heading = "Access")]

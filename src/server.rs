@@ -1,5 +1,6 @@
 //! Start-up, top to bottom: open files, driver, port, cores, log, threads, signals; then the drain and the end.
 
+mod access;
 mod banner;
 mod machine;
 #[cfg(test)]
@@ -9,6 +10,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
@@ -40,6 +42,8 @@ const CALL_BODY_MAX: usize = 1024 * 1024;
 /// Why the server did not start.
 #[derive(Debug)]
 pub enum StartError {
+    /// The key of signed tokens cannot be had: which file, and why.
+    Key(PathBuf, String),
     /// The port cannot be had.
     Listen(ListenError),
     /// `--io uring` where io_uring is refused.
@@ -53,6 +57,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Key(path, why) => write!(f, "{}: {why}", path.display()),
             Self::Listen(error) => error.fmt(f),
             Self::Uring(refusal) => write!(f, "io_uring cannot be used ({refusal}); --io auto takes epoll instead"),
             Self::Shard(index, error) => write!(f, "shard {index} cannot be started: {error}"),
@@ -96,13 +101,17 @@ impl Shared {
 /// # Errors
 /// The server did not start; nothing was served.
 pub fn run(config: Config) -> Result<ExitCode, StartError> {
+    log_to_stderr(&config);
     match config.app {
-        config::App::Agents => serve(config, agents),
+        config::App::Agents => {
+            let access = access::load(&config)?;
+            serve(config, move |config, place| agents(config, place, access.clone()))
+        }
         config::App::Echo => serve(config, echo),
     }
 }
 
-fn agents(config: &Config, place: Place) -> Shard<Sockets<Agents>> {
+fn agents(config: &Config, place: Place, access: Access) -> Shard<Sockets<Agents>> {
     let settings = AgentsSettings {
         text_max: config.text_max_bytes,
         max_rooms_per_socket: config.max_rooms_per_socket as usize,
@@ -114,7 +123,7 @@ fn agents(config: &Config, place: Place) -> Shard<Sockets<Agents>> {
         require_join: config.require_join,
         dedupe_window_ms: config.dedupe_window_ms,
         rate_messages: config.rate_messages,
-        access: Access { token: config.auth_token.clone(), require_entity_id: config.require_entity_id },
+        access,
     };
     let app = Agents::new(settings, place.shards);
     shard(config, place, app, None)
@@ -175,7 +184,6 @@ where
     let max_connections = *config.max_connections.get_or_insert(room);
     let listeners = listeners(SocketAddr::new(config.host, config.port), shards).map_err(StartError::Listen)?;
     let cores = cores_of(&config, shards).map_err(|error| StartError::System("cannot tell the cores", error))?;
-    log_to_stderr(&config);
     if max_connections > room {
         tracing::warn!(max_connections, open_files, "more connections are allowed than descriptors can be opened");
     }

@@ -2,10 +2,15 @@
 
 mod common;
 
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use common::engine::{BOTH, Session};
-use common::rooms::{join, uuid};
+use common::rooms::{failure, join, message, now_ms, uuid};
 use common::{Client, Server, Via, WebSocket, each_worker_count, http};
 
 const TOKEN: &str = "0f3b-a-token-nobody-knows";
@@ -90,4 +95,106 @@ fn an_empty_token_is_an_error() {
         let exited = Server::try_start_with(flags, variables).err().expect("no start");
         assert!(exited.output.contains("must not be empty"), "{}", exited.output);
     }
+}
+
+const SECRET: &str = "a secret of no fewer than 32 bytes";
+const WITH_JWT: &[&str] = &["--jwt-secret", SECRET];
+
+/// A token that ends after so many seconds.
+fn token(mut claims: Value, seconds: u64) -> String {
+    claims["exp"] = json!(now_ms() / 1_000 + seconds);
+    encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).expect("a token")
+}
+
+#[test]
+fn claims_bound_a_socket_and_come_back_with_it() {
+    each_worker_count(&WORKERS, WITH_JWT, |server| {
+        for via in BOTH {
+            for headers in [false, true] {
+                let (user, room) = (uuid(), uuid());
+                let claims = json!({"sub": user, "rooms": [room]});
+                let connect = |claims: &Value, pid: Option<&str>| {
+                    let token = token(claims.clone(), 600);
+                    let mut auth = json!({"entityId": user});
+                    let mut bearer = String::new();
+                    match headers {
+                        true => bearer = format!("Authorization: Bearer {token}\r\n"),
+                        false => auth["token"] = json!(token),
+                    }
+                    if let Some(pid) = pid {
+                        auth["pid"] = json!(pid);
+                    }
+                    Client::on_session(session(server, via, &bearer), &auth).expect("access")
+                };
+                let mut client = connect(&claims, None);
+                join(&mut client, &room);
+                failure(&client.call("join", json!({"roomId": uuid()})), "forbidden");
+                let (id, pid) = (client.id.clone(), client.pid.clone());
+                drop(client);
+
+                let other = json!({"sub": user, "rooms": "*"});
+                assert_ne!(connect(&other, pid.as_deref()).id, id, "with other claims");
+                // Where it was closed without a word the server may still hold it for connected.
+                let mut client = connect(&claims, pid.as_deref());
+                assert_eq!(client.id, id);
+                failure(&client.call("message", message(&uuid(), &user, "hi")), "forbidden");
+                failure(&client.call("message", message(&room, &uuid(), "hi")), "forbidden");
+                assert_eq!(client.call("message", message(&room, &user, "hi"))["ok"], true);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_socket_ends_with_its_token() {
+    each_worker_count(&WORKERS, WITH_JWT, |server| {
+        let auth = json!({"token": token(json!({"sub": uuid()}), 2)});
+        let mut client = Client::connect_with(server, Via::WebSocket, &auth);
+        assert_eq!(client.any_event().name, "connection_established");
+        assert_eq!(client.expect_error(), "forbidden");
+        assert_eq!(client.session.recv().text(), "41");
+        let refused = Client::try_connect(server, Via::WebSocket, &auth).err();
+        assert_eq!(refused, Some(json!({"message": "Token expired"})));
+    });
+}
+
+#[test]
+fn keys_are_read_from_files() {
+    let directory = std::env::temp_dir().join(format!("sockeye-keys-{}", uuid()));
+    std::fs::create_dir(&directory).expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+    let pair = Ed25519KeyPair::generate().expect("a key");
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().expect("a key");
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(public.as_ref()));
+    let private = pair.to_pkcs8v1().expect("a key");
+    let signed = |algorithm, key: &EncodingKey| {
+        let claims = json!({"sub": uuid(), "exp": now_ms() / 1_000 + 600});
+        json!({"token": encode(&Header::new(algorithm), &claims, key).expect("a token")})
+    };
+    let by_key = signed(Algorithm::EdDSA, &EncodingKey::from_ed_der(private.as_ref()));
+    let by_secret = signed(Algorithm::HS256, &EncodingKey::from_secret(SECRET.as_bytes()));
+    let by_public_key = signed(Algorithm::HS256, &EncodingKey::from_secret(pem.as_bytes()));
+    for (flag, path, good, bad) in [
+        ("--jwt-public-key", file("public.pem", &pem), &by_key, &by_public_key),
+        ("--jwt-secret-file", file("secret", &format!("{SECRET}\n")), &by_secret, &by_key),
+    ] {
+        let server = Server::start(&["--workers", "1", flag, &path]);
+        Client::connect_with(&server, Via::WebSocket, good);
+        let refused = Client::try_connect(&server, Via::WebSocket, bad).err();
+        assert_eq!(refused, Some(json!({"message": "Invalid token"})), "{flag}");
+        assert!(!server.log().contains(SECRET));
+    }
+    for (flag, path, why) in [
+        ("--jwt-public-key", file("none.pem", "not a key"), "is not a public key"),
+        ("--jwt-secret-file", file("empty", "\n"), "is empty"),
+        ("--jwt-secret-file", directory.join("missing").display().to_string(), "No such file"),
+    ] {
+        let exited = Server::try_start(&[flag, &path]).err().expect("no start");
+        assert!(exited.output.contains(why) && exited.output.contains(&path), "{}", exited.output);
+    }
+    std::fs::remove_dir_all(directory).expect("our own directory");
 }

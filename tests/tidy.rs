@@ -28,7 +28,7 @@ const LINES_MAX: usize = 400;
 
 /// Files that are longer, and how long they may be.
 const LONGER: [(&str, usize); 4] =
-    [("connection/outbound.rs", 430), ("socket/hub.rs", 440), ("socket/mod.rs", 420), ("driver/tests.rs", 490)];
+    [("connection/outbound.rs", 430), ("socket/hub.rs", 440), ("socket/mod.rs", 430), ("driver/tests.rs", 490)];
 
 /// Path below `src/`, text without comments.
 fn sources() -> Vec<(String, String)> {

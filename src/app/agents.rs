@@ -14,6 +14,7 @@ use super::handshake::{Handshake, Identity};
 use super::ids::Ids;
 use super::json::{Args, ParseError, Parser, put_str};
 use super::mail::{Asker, Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Party, Publish, RejoinRoom};
+use super::permission::{self, Permission, check_room, check_sender};
 use super::questions::{self, Questions};
 use super::world::{Bounds, World};
 use crate::engine::{Answer, Bucket, ConnectionKey, Credential, Now};
@@ -44,6 +45,8 @@ pub struct Client {
     pub(super) asked: questions::Asked,
     /// Whom it stands for, if anybody.
     identity: Option<Box<Identity>>,
+    /// What it may do.
+    pub(super) permission: Permission,
 }
 
 /// Agents and users that one socket brings into its rooms.
@@ -86,6 +89,10 @@ impl Agents {
     fn join(&mut self, cx: &mut Context<'_, Self>, asker: Asker, join: Join<'_>) -> Result<(), Refusal> {
         let asker = Asker { form: join.form, ..asker };
         let Join { room, server, agent: named_agent, entity, name, dm, form: _ } = join;
+        check_room(cx, asker, &room)?;
+        if let Some(user) = entity {
+            check_sender(cx, asker, user)?;
+        }
         let limit = self.settings.max_rooms_per_socket;
         if !cx.hub.is_in(asker.socket, &room) && cx.hub.room_count(asker.socket) >= limit {
             let mut fault = Fault::new(Code::TooManyRooms, format!("A socket may be in at most {limit} rooms."));
@@ -118,6 +125,8 @@ impl Agents {
         let asker = Asker { form: message.form, ..asker };
         self.check_rate(cx, asker)?;
         let room = &message.room;
+        check_room(cx, asker, room)?;
+        check_sender(cx, asker, message.sender)?;
         if self.settings.require_join && !cx.hub.is_in(asker.socket, room) {
             return Err(Fault::new(Code::NotJoined, "Join the room before you send to it.").into());
         }
@@ -258,18 +267,24 @@ impl App for Agents {
 
     fn authorize(
         &mut self,
-        _: Now,
+        now: Now,
         auth: Option<&str>,
         credential: Option<&Credential>,
     ) -> Result<Client, ConnectError> {
         let handshake = Handshake::of(auth);
-        self.settings.access.check_socket(&handshake, credential)?;
-        let identity = handshake.identity();
+        let grant = self.settings.access.admit_socket(now, &handshake, credential)?;
+        let Identity { agent, entity } = handshake.identity();
+        let identity = Identity { agent: agent.filter(|_| grant.allows_agent()), entity };
         let identity = (identity != Identity::default()).then(|| Box::new(identity));
-        Ok(Client { identity, ..Client::default() })
+        Ok(Client { identity, permission: grant.into(), ..Client::default() })
+    }
+
+    fn resume(&mut self, kept: &mut Client, presented: &Client) -> bool {
+        kept.permission.grant.renew(&presented.permission.grant)
     }
 
     fn connected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, _: Option<&str>, recovered: bool) {
+        permission::watch(cx, socket);
         if recovered {
             Self::rejoin(cx, socket);
         }
@@ -353,6 +368,10 @@ impl App for Agents {
     }
 
     fn timeout(&mut self, _: &mut Context<'_, Self>, _: u32, _: u32) {}
+
+    fn reminded(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey) {
+        permission::look(cx, socket);
+    }
 
     fn serves(&self, _: &str) -> bool {
         false

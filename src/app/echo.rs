@@ -28,6 +28,10 @@ impl App for Echo {
         Ok(())
     }
 
+    fn resume(&mut self, (): &mut (), (): &()) -> bool {
+        true
+    }
+
     fn connected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, auth: Option<&str>, _: bool) {
         cx.emit(socket, |out| {
             out.extend_from_slice(br#"["auth","#);
@@ -80,6 +84,8 @@ impl App for Echo {
     fn deliver(&mut self, _: &mut Context<'_, Self>, _: &RoomId, (): ()) {}
 
     fn timeout(&mut self, _: &mut Context<'_, Self>, _: u32, _: u32) {}
+
+    fn reminded(&mut self, _: &mut Context<'_, Self>, _: SocketKey) {}
 
     fn serves(&self, _: &str) -> bool {
         false

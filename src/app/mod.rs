@@ -9,20 +9,25 @@ pub mod echo;
 pub mod events;
 mod fault;
 mod fields;
+mod grant;
 mod handshake;
 pub mod history;
 mod home;
 mod ids;
 mod json;
+mod jwt;
 mod mail;
+mod permission;
 mod questions;
 pub mod room;
 mod settings;
 pub mod world;
 pub mod world_state;
 
-pub use access::{Access, Secret};
+pub use access::{Access, Denied, Secret};
 pub use agents::Agents;
+pub use grant::{Claims, Grant, Role, Rooms};
+pub use jwt::{Invalid, Verifier};
 pub use mail::Stamp;
 pub use settings::AgentsSettings;
 

@@ -8,6 +8,7 @@ use super::answers::refuse;
 use super::events::Refusal;
 use super::fault::{Code, Fault};
 use super::mail::{Asker, Mail, StateAnswer, StateQuestion};
+use super::permission::check_room;
 use super::world_state::{self, ROOM_BYTES_MIN, ROOMS_MAX, RoomState};
 use crate::rooms::RoomId;
 use crate::socket::{Context, SocketKey};
@@ -74,6 +75,9 @@ impl Agents {
         asker: Asker,
         room: Option<RoomId>,
     ) -> Result<(), Refusal> {
+        if let Some(room) = &room {
+            check_room(cx, asker, room)?;
+        }
         let max = bytes_max(cx);
         let (rooms, is_cut) = match &room {
             Some(room @ RoomId::Name(_)) if !cx.hub.is_in(asker.socket, room) => {

@@ -126,7 +126,9 @@ pub struct Emigrant {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// The value of `X-API-KEY`.
-    pub api_key: Box<[u8]>,
+    pub api_key: Option<Box<[u8]>>,
+    /// The token of `Authorization: Bearer` (RFC 6750 §2.1).
+    pub bearer: Option<Box<[u8]>>,
 }
 
 impl fmt::Debug for Credential {

@@ -68,7 +68,7 @@ impl Engine {
             TimerKind::Connection => self.connection_timeout(ConnectionKey { slot, generation }),
             TimerKind::Heartbeat => self.heartbeat_timeout(SessionKey { slot, generation }),
             TimerKind::Upgrade => self.upgrade_timeout(ConnectionKey { slot, generation }),
-            TimerKind::Connect | TimerKind::Recovery | TimerKind::Drain | TimerKind::App => {}
+            TimerKind::Connect | TimerKind::Recovery | TimerKind::Drain | TimerKind::Socket | TimerKind::App => {}
         }
     }
 }

@@ -35,6 +35,8 @@ pub enum TimerKind {
     Recovery,
     /// The drain's.
     Drain,
+    /// What the application has to look after with a socket.
+    Socket,
     /// The application's own.
     App,
 }

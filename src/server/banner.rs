@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::config::{Config, Origin};
 
@@ -49,6 +50,9 @@ fn limits(config: &Config) -> Vec<(&'static str, String)> {
     vec![
         ("cors-origin", join(origins)),
         ("auth-token", on_or_off(config.auth_token.is_some())),
+        ("jwt-secret", on_or_off(config.jwt_secret.is_some())),
+        ("jwt-secret-file", file(config.jwt_secret_file.as_deref())),
+        ("jwt-public-key", file(config.jwt_public_key.as_deref())),
         ("require-entity-id", on_or_off(config.require_entity_id)),
         ("require-join", config.require_join.to_string()),
         ("max-connections", config.max_connections.map_or_else(String::new, |n| n.to_string())),
@@ -87,6 +91,10 @@ fn name(value: impl clap::ValueEnum) -> String {
 
 fn on_or_off(on: bool) -> String {
     if on { "on" } else { "off" }.to_owned()
+}
+
+fn file(path: Option<&Path>) -> String {
+    path.map_or_else(|| "off".to_owned(), |path| path.display().to_string())
 }
 
 fn or_off(limit: u32) -> String {

@@ -183,7 +183,9 @@ impl<P: Protocol> Core for Shard<P> {
                 TimerKind::Connect => {
                     self.protocol.connect_timeout(&mut self.engine, SessionKey { slot, generation });
                 }
-                TimerKind::App | TimerKind::Recovery => self.protocol.timeout(&mut self.engine, timer),
+                TimerKind::App | TimerKind::Socket | TimerKind::Recovery => {
+                    self.protocol.timeout(&mut self.engine, timer)
+                }
                 _ => self.engine.fire(timer),
             }
             self.settle();

@@ -142,9 +142,20 @@ impl<A: App> Context<'_, A> {
         self.hub.post(to, Mail::App(mail));
     }
 
+    /// Whether a socket has lost its connection and may come back.
+    pub fn is_away(&self, socket: SocketKey) -> bool {
+        self.hub.is_away(socket)
+    }
+
     /// Puts a socket out of its namespace.
     pub fn disconnect(&mut self, socket: SocketKey) {
         self.hub.mark(socket);
+    }
+
+    /// Arms a timer of a socket's.
+    pub fn remind(&mut self, at_ms: u64, socket: SocketKey) {
+        let SocketKey { slot, generation } = socket;
+        self.engine.wheel.arm(at_ms, Timer { kind: TimerKind::Socket, slot, generation });
     }
 
     /// Arms a timer that fires with these two numbers.

@@ -47,6 +47,10 @@ pub trait App: Sized {
         credential: Option<&Credential>,
     ) -> Result<Self::Data, ConnectError>;
 
+    /// Whether a socket that was away may come back for a client to which [`App::authorize`] gave `presented`; what is new
+    /// in that is taken over.
+    fn resume(&mut self, kept: &mut Self::Data, presented: &Self::Data) -> bool;
+
     /// A socket connected and was told so. `recovered`: it was away and has its rooms and data again.
     fn connected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, auth: Option<&str>, recovered: bool);
 
@@ -64,6 +68,9 @@ pub trait App: Sized {
 
     /// A timer fired that was armed with these two numbers.
     fn timeout(&mut self, cx: &mut Context<'_, Self>, slot: u32, generation: u32);
+
+    /// The time came that was set with [`Context::remind`]; the socket may be away.
+    fn reminded(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey);
 
     /// Whether an HTTP path is the application's.
     fn serves(&self, path: &str) -> bool;
@@ -208,7 +215,9 @@ impl<A: App> Sockets<A> {
             Some(Claimed::Elsewhere(shard)) if engine.emigrate(session, shard, connect_packet(name, data)) => {
                 return Ok(());
             }
-            Some(Claimed::Here(socket, claim)) => self.recover(engine, session, socket, &claim),
+            Some(Claimed::Here(socket, claim)) if self.may_resume(socket, &kept) => {
+                self.recover(engine, session, socket, &claim)
+            }
             _ => None,
         };
         if let Some(socket) = recovered.or_else(|| self.hub.connect(engine, session, namespace, kept)) {
@@ -230,6 +239,10 @@ impl<A: App> Sockets<A> {
         }
         let socket = self.hub.find_pid(engine, &pid).filter(|&s| self.hub.namespace(s) == Some(namespace))?;
         Some(Claimed::Here(socket, claim))
+    }
+
+    fn may_resume(&mut self, socket: SocketKey, presented: &A::Data) -> bool {
+        self.hub.data_mut(socket).is_some_and(|kept| self.app.resume(kept, presented))
     }
 
     /// Brings a socket back; one that is not yet known to have gone loses its session first.
@@ -347,6 +360,7 @@ impl<A: App> Protocol for Sockets<A> {
     fn timeout(&mut self, engine: &mut Engine, timer: Timer) {
         self.with_app(engine, |app, cx| match timer.kind {
             TimerKind::Recovery => cx.hub.expire(cx.engine),
+            TimerKind::Socket => app.reminded(cx, SocketKey { slot: timer.slot, generation: timer.generation }),
             _ => app.timeout(cx, timer.slot, timer.generation),
         });
         self.disconnect_marked(engine);

@@ -57,6 +57,10 @@ impl App for Rooms {
         Ok(())
     }
 
+    fn resume(&mut self, (): &mut (), (): &()) -> bool {
+        true
+    }
+
     fn connected(&mut self, _: &mut Context<'_, Self>, _: SocketKey, _: Option<&str>, _: bool) {}
 
     fn event(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, event: Event<'_>) -> Result<(), DecodeError> {
@@ -119,6 +123,8 @@ impl App for Rooms {
     }
 
     fn timeout(&mut self, _: &mut Context<'_, Self>, _: u32, _: u32) {}
+
+    fn reminded(&mut self, _: &mut Context<'_, Self>, _: SocketKey) {}
 
     fn serves(&self, path: &str) -> bool {
         path == CALL_PATH

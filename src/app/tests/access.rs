@@ -87,7 +87,7 @@ fn the_entity_may_have_to_be_named() {
 
 #[test]
 fn the_token_is_asked_for_before_the_entity() {
-    let access = Access { token: Secret::new("a secret"), require_entity_id: true };
+    let access = Access { token: Secret::new("a secret"), require_entity_id: true, verifier: None };
     each(&AgentsSettings { access, ..AgentsSettings::default() }, |fleet| {
         assert_eq!(answer(fleet, "", "{}"), MISSING);
         assert_eq!(answer(fleet, "", r#"{"token":"a secret"}"#), NO_ENTITY);

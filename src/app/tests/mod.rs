@@ -4,6 +4,8 @@ mod access;
 mod bad_input;
 mod fleet;
 mod json;
+mod jwt;
+mod permission;
 mod rooms;
 mod world_state;
 
