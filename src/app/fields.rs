@@ -1,7 +1,7 @@
 //! The fields of a payload: found in one pass, under whatever name clients give them, and checked one by one.
 
 use super::fault::{Code, Fault};
-use super::json::Value;
+use super::json::{Place, Value};
 use crate::rooms::{RoomId, parse_uuid};
 use uuid::Uuid;
 
@@ -73,26 +73,32 @@ impl Key {
 /// A payload's fields as they were sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a> {
-    found: [Option<(&'a str, Value<'a>)>; Key::COUNT],
+    object: Value<'a>,
+    found: [Option<Place>; Key::COUNT],
 }
 
 impl<'a> Fields<'a> {
     /// The fields of an object. Of several with one meaning the last that is not null counts.
     pub fn of(object: Value<'a>) -> Option<Self> {
-        let mut found = [None::<(&'a str, Value<'a>)>; Key::COUNT];
-        for (name, value) in object.members()? {
+        let mut found = [None; Key::COUNT];
+        for (place, name, value) in object.placed_members()? {
             if let Some(slot) = Key::of(name).and_then(|key| found.get_mut(key as usize))
                 && (slot.is_none() || !value.is_null())
             {
-                *slot = Some((name, value));
+                *slot = Some(place);
             }
         }
-        Some(Self { found })
+        Some(Self { object, found })
+    }
+
+    /// A field and the name it was sent under.
+    fn sent(&self, key: Key) -> Option<(&'a str, Value<'a>)> {
+        self.object.member_at(self.found.get(key as usize).copied().flatten()?)
     }
 
     /// A field and the name it was sent under; null is as good as absent.
     fn get(&self, key: Key) -> Option<(&'a str, Value<'a>)> {
-        self.found.get(key as usize).copied().flatten().filter(|(_, value)| !value.is_null())
+        self.sent(key).filter(|(_, value)| !value.is_null())
     }
 
     /// A field as it is.
@@ -102,7 +108,7 @@ impl<'a> Fields<'a> {
 
     /// The name a field was sent under, or else `name`.
     pub fn name(&self, key: Key, name: &'a str) -> &'a str {
-        self.found.get(key as usize).copied().flatten().map_or(name, |(name, _)| name)
+        self.sent(key).map_or(name, |(name, _)| name)
     }
 
     fn missing(&self, key: Key, name: &str, must_be: &str) -> Fault {

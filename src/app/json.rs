@@ -7,6 +7,7 @@ use crate::wire::socket::{DecodeError, validate_args};
 use simd_json::value::generator::{BaseGenerator, WriterGenerator};
 use simd_json::{Buffers, INPUT_PADDING, Node, StaticNode, Tape, fill_tape_padded};
 use smallvec::SmallVec;
+use std::num::NonZeroU32;
 
 /// Levels of nesting of a value that is kept or passed on.
 pub const DEPTH_MAX: usize = 64;
@@ -111,6 +112,10 @@ fn surrogate(text: &[u8]) -> Option<bool> {
     }
 }
 
+/// Where a member stands in its object: the distance between their nodes.
+#[derive(Clone, Copy, Debug)]
+pub struct Place(NonZeroU32);
+
 /// A value on the tape.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'a> {
@@ -182,11 +187,24 @@ impl<'a> Value<'a> {
 
     /// The members of an object, in the order of the text.
     pub fn members(self) -> Option<impl Iterator<Item = (&'a str, Value<'a>)>> {
+        Some(self.placed_members()?.map(|(_, key, value)| (key, value)))
+    }
+
+    /// The members of an object and where they stand.
+    pub fn placed_members(self) -> Option<impl Iterator<Item = (Place, &'a str, Value<'a>)>> {
         let mut children = matches!(self.node(), Node::Object { .. }).then(|| self.children())?;
+        let end = self.span();
         Some(std::iter::from_fn(move || {
+            let place = end - children.nodes.len();
             let key = children.next()?.as_str()?;
-            Some((key, children.next()?))
+            Some((Place(NonZeroU32::new(u32::try_from(place).ok()?)?), key, children.next()?))
         }))
+    }
+
+    /// The member of an object at a place of [`Value::placed_members`].
+    pub fn member_at(self, place: Place) -> Option<(&'a str, Value<'a>)> {
+        let nodes = self.nodes.get(place.0.get() as usize..)?;
+        Some((Value { nodes }.as_str()?, Value { nodes: nodes.get(1..)? }))
     }
 
     /// The last member of an object with this key.

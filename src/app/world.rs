@@ -4,7 +4,7 @@ use super::broadcast::Broadcast;
 use super::history::Item;
 use super::room::Room;
 use crate::metrics::RoomCounters;
-use crate::rooms::RoomId;
+use crate::rooms::{RoomId, RoomMap};
 use slab::Slab;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
@@ -28,7 +28,7 @@ pub struct World {
     bounds: Bounds,
     server: Uuid,
     rooms: Slab<Room>,
-    by_id: HashMap<RoomId, usize>,
+    by_id: RoomMap<usize>,
     /// The rooms of all messages that are kept.
     by_message: HashMap<Uuid, usize>,
     /// Empty rooms.
@@ -77,7 +77,7 @@ impl World {
             bounds,
             server,
             rooms: Slab::new(),
-            by_id: HashMap::new(),
+            by_id: RoomMap::default(),
             by_message: HashMap::new(),
             disused: Order::default(),
             spoken: Order::default(),

@@ -1,12 +1,11 @@
 //! Which shards take part in the rooms whose home is here.
 
-use super::RoomId;
-use std::collections::HashMap;
+use super::{RoomId, RoomMap};
 
 /// The interest sets: for each room, a bit a shard.
 #[derive(Debug, Default)]
 pub struct Interest {
-    rooms: HashMap<RoomId, u64>,
+    rooms: RoomMap<u64>,
 }
 
 impl Interest {

@@ -1,10 +1,9 @@
 //! The members of rooms on this shard, contiguous in memory.
 
-use super::RoomId;
+use super::{RoomId, RoomMap};
 use crate::connection::outbound::{BatchKey, Outbound, SinkKey};
 use slab::Slab;
 use smallvec::SmallVec;
-use std::collections::HashMap;
 
 /// One member of a room.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +43,7 @@ struct Room {
 #[derive(Default)]
 pub struct Members {
     rooms: Slab<Room>,
-    by_id: HashMap<RoomId, u32>,
+    by_id: RoomMap<u32>,
     serial: u64,
 }
 

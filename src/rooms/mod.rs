@@ -3,6 +3,7 @@
 pub mod home;
 pub mod members;
 
+use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use uuid::Uuid;
@@ -16,6 +17,9 @@ pub enum RoomId {
     /// Compared as it is.
     Name(Box<str>),
 }
+
+/// A table by room, hashed with a key of the process's own. A message is looked up in several of them.
+pub type RoomMap<T> = HashMap<RoomId, T, foldhash::quality::RandomState>;
 
 impl RoomId {
     /// Bytes of a name.

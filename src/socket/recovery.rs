@@ -66,7 +66,7 @@ pub struct Recovery {
     /// This turn's batch of events for single sockets.
     direct: Option<(u32, BatchKey)>,
     /// Sockets of whose own events some are no longer kept: the offset of the latest.
-    trimmed: HashMap<SocketKey, u64>,
+    trimmed: HashMap<SocketKey, u64, foldhash::fast::RandomState>,
     /// When those who are away may no longer come back.
     away: HashMap<SocketKey, u64>,
     expiry: VecDeque<(u64, SocketKey)>,
@@ -81,7 +81,7 @@ impl Recovery {
             kept: Kept::default(),
             pending: Vec::new(),
             direct: None,
-            trimmed: HashMap::new(),
+            trimmed: HashMap::default(),
             away: HashMap::new(),
             expiry: VecDeque::new(),
         }
