@@ -201,6 +201,10 @@ pub struct Config {
     #[arg(long = "recovery-bytes", default_value = "64MiB", value_parser = size(64 * KIB..=64 * 1024 * MIB), value_name = "SIZE", help_heading = "Rooms")]
     pub recovery_bytes: usize,
 
+    /// Let anybody read the server's own log lines over the log stream
+    #[arg(long, help_heading = "Logs")]
+    pub public_logs: bool,
+
     /// Least severe level written to stderr [off, error, warn, info, debug, trace]
     #[arg(long, default_value = "info", value_parser = log_level, value_name = "LEVEL", help_heading = "Logs")]
     pub log_level: LevelFilter,

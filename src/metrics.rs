@@ -75,6 +75,10 @@ pub struct Counters {
     pub deliveries: u64,
     /// Sockets refused for want of access.
     pub sockets_refused: u64,
+    /// Volatile events not sent to a reader that was behind, one per reader.
+    pub volatile_dropped: u64,
+    /// The server's own log lines that were dropped before a shard took them.
+    pub log_lines_missed: u64,
     /// Sockets that came back and missed nothing.
     pub recovered: u64,
     /// The state of rooms.

@@ -2,13 +2,14 @@
 
 mod access;
 mod banner;
+mod log;
 mod machine;
 #[cfg(test)]
 mod tests;
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
@@ -21,6 +22,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::app::echo::{BARE_ENGINE_PATH, Echo};
+use crate::app::logs::Feed;
 use crate::app::{Access, Agents, AgentsSettings};
 use crate::config::{self, Balance, Config, Io, Switch};
 use crate::connection::addresses::{AddressLimits, Addresses};
@@ -101,17 +103,17 @@ impl Shared {
 /// # Errors
 /// The server did not start; nothing was served.
 pub fn run(config: Config) -> Result<ExitCode, StartError> {
-    log_to_stderr(&config);
+    let log_feed = log::start(&config);
     match config.app {
         config::App::Agents => {
             let access = access::load(&config)?;
-            serve(config, move |config, place| agents(config, place, access.clone()))
+            serve(config, move |config, place| agents(config, place, access.clone(), Arc::clone(&log_feed)))
         }
         config::App::Echo => serve(config, echo),
     }
 }
 
-fn agents(config: &Config, place: Place, access: Access) -> Shard<Sockets<Agents>> {
+fn agents(config: &Config, place: Place, access: Access, log_feed: Arc<Feed>) -> Shard<Sockets<Agents>> {
     let settings = AgentsSettings {
         text_max: config.text_max_bytes,
         max_rooms_per_socket: config.max_rooms_per_socket as usize,
@@ -124,6 +126,8 @@ fn agents(config: &Config, place: Place, access: Access) -> Shard<Sockets<Agents
         dedupe_window_ms: config.dedupe_window_ms,
         rate_messages: config.rate_messages,
         access,
+        public_logs: config.public_logs,
+        log_feed,
     };
     let app = Agents::new(settings, place.shards);
     shard(config, place, app, None)
@@ -241,14 +245,6 @@ fn options(config: &Config, max_connections: u32) -> Options {
         flush_window_ms: config.flush_window_ms,
         drain_limit_ms: config.drain_limit_ms - reserve,
     }
-}
-
-fn log_to_stderr(config: &Config) {
-    tracing_subscriber::fmt()
-        .with_ansi(io::stderr().is_terminal())
-        .with_max_level(config.log_level)
-        .with_writer(io::stderr)
-        .init();
 }
 
 /// Starts all shards and waits until each is ready to accept.

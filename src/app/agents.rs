@@ -13,6 +13,7 @@ use super::fault::{Code, Fault};
 use super::handshake::{Handshake, Identity};
 use super::ids::Ids;
 use super::json::{Args, ParseError, Parser, put_str};
+use super::logs::{self, Filters, Logs};
 use super::mail::{Asker, Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Party, Publish, RejoinRoom};
 use super::permission::{self, Permission, check_room, check_sender};
 use super::questions::{self, Questions};
@@ -22,6 +23,7 @@ use crate::rooms::RoomId;
 use crate::socket::{App, ConnectError, Context, DisconnectReason, Event, SocketKey};
 use crate::wire::http::Head;
 use crate::wire::socket::{DecodeError, validate_args};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// The application on one shard.
@@ -31,6 +33,7 @@ pub struct Agents {
     pub(super) dedupe: Dedupe,
     pub(super) ids: Ids,
     pub(super) questions: Questions,
+    pub(super) logs: Logs,
     parser: Option<Parser>,
 }
 
@@ -47,6 +50,8 @@ pub struct Client {
     identity: Option<Box<Identity>>,
     /// What it may do.
     pub(super) permission: Permission,
+    /// What it wants of the log lines, if it asked for them.
+    pub(super) log_filters: Option<Box<Filters>>,
 }
 
 /// Agents and users that one socket brings into its rooms.
@@ -67,6 +72,7 @@ impl Agents {
             dedupe: Dedupe::new(settings.dedupe_window_ms, dedupe::ENTRIES_MAX),
             ids: Ids::default(),
             questions: Questions::default(),
+            logs: Logs::new(Arc::clone(&settings.log_feed)),
             parser: None,
             settings,
         }
@@ -79,6 +85,7 @@ impl Agents {
             Ok(Asked::Leave(room)) => self.leave(cx, asker, &room),
             Ok(Asked::Message(message)) => self.message(cx, asker, &message),
             Ok(Asked::State(room)) => self.ask_state(cx, asker, room),
+            Ok(Asked::Logs(request)) => self.ask_logs(cx, asker, request),
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = refused {
@@ -287,6 +294,7 @@ impl App for Agents {
         permission::watch(cx, socket);
         if recovered {
             Self::rejoin(cx, socket);
+            self.read_logs(cx, socket);
         }
         if let Some(entity) = identity(cx, socket).entity {
             greet(cx, socket, entity);
@@ -330,6 +338,7 @@ impl App for Agents {
     }
 
     fn disconnected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, _: DisconnectReason) {
+        self.forget_reader(cx, socket);
         let rooms: Vec<RoomId> = cx.hub.rooms_of(socket).cloned().collect();
         for room in rooms {
             // What the socket brought stays noted with it: it may come back.
@@ -367,7 +376,11 @@ impl App for Agents {
         }
     }
 
-    fn timeout(&mut self, _: &mut Context<'_, Self>, _: u32, _: u32) {}
+    fn timeout(&mut self, cx: &mut Context<'_, Self>, slot: u32, _: u32) {
+        if slot == logs::TIMER {
+            self.read_feed(cx);
+        }
+    }
 
     fn reminded(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey) {
         permission::look(cx, socket);

@@ -4,6 +4,7 @@ use super::AgentsSettings;
 use super::fault::{Code, Fault};
 use super::fields::{Fields, Key};
 use super::json::Value;
+use super::logs;
 use super::questions;
 use crate::rooms::{RoomId, parse_uuid};
 use uuid::Uuid;
@@ -40,6 +41,8 @@ pub enum Event<'a> {
     /// The room as the client names it.
     Leave(RoomId),
     Message(Message<'a>),
+    /// Something of the stream of log lines.
+    Logs(logs::Request),
     /// The state of one room, or of all the socket is in.
     State(Option<RoomId>),
 }
@@ -98,6 +101,9 @@ pub fn parse<'a>(name: &str, payload: Option<Value<'a>>, settings: &AgentsSettin
         "leave" => Ok(leave(&fields(payload)?)?),
         "message" => message(&fields(payload)?, settings),
         questions::REQUEST => Ok(state(payload)?),
+        "subscribe_logs" => Ok(Event::Logs(logs::Request::Subscribe)),
+        "unsubscribe_logs" => Ok(Event::Logs(logs::Request::Unsubscribe)),
+        "update_log_filters" => Ok(Event::Logs(logs::Request::Filter(logs::Filters::of(&fields(payload)?)?))),
         "1" => legacy_join(payload),
         "2" => legacy_send(payload, settings),
         _ => Err(Fault::new(Code::UnknownEvent, "There is no such event.").into()),

@@ -16,6 +16,7 @@ mod home;
 mod ids;
 mod json;
 mod jwt;
+pub mod logs;
 mod mail;
 mod permission;
 mod questions;

@@ -1,6 +1,8 @@
 //! What operators set of the rooms of people and agents.
 
 use super::Access;
+use super::logs::Feed;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Times in milliseconds, sizes in bytes; what is said of all shards is divided among them evenly.
@@ -26,6 +28,10 @@ pub struct AgentsSettings {
     pub dedupe_window_ms: u64,
     /// Messages a second from one connection; 0: no limit.
     pub rate_messages: u32,
+    /// Whether anybody may read the server's own log lines.
+    pub public_logs: bool,
+    /// Where those come from.
+    pub log_feed: Arc<Feed>,
     /// Who may use the server.
     pub access: Access,
 }
@@ -44,6 +50,8 @@ impl Default for AgentsSettings {
             require_join: false,
             dedupe_window_ms: 120_000,
             rate_messages: 0,
+            public_logs: false,
+            log_feed: Arc::default(),
             access: Access::default(),
         }
     }

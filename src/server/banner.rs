@@ -54,6 +54,7 @@ fn limits(config: &Config) -> Vec<(&'static str, String)> {
         ("jwt-secret-file", file(config.jwt_secret_file.as_deref())),
         ("jwt-public-key", file(config.jwt_public_key.as_deref())),
         ("require-entity-id", on_or_off(config.require_entity_id)),
+        ("public-logs", on_or_off(config.public_logs)),
         ("require-join", config.require_join.to_string()),
         ("max-connections", config.max_connections.map_or_else(String::new, |n| n.to_string())),
         ("max-connections-per-ip", or_off(config.max_connections_per_ip)),

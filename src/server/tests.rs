@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn child() {
     let flags = env::var(FLAGS).expect("started by another test");
     let cli = Cli::parse_from(["sockeye"].into_iter().chain(flags.split_whitespace()));
-    log_to_stderr(&cli.serve);
+    let _ = log::start(&cli.serve);
     let code = match serve(cli.serve, |_, place| Lines::new(place.index)) {
         Ok(_) => 0,
         Err(error) => {

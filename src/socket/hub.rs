@@ -1,7 +1,7 @@
 //! The sockets of a shard: who they are, how they are reached, which rooms they are in.
 
 use super::recovery::{self, Claim, Recovery};
-use super::{App, ConnectError, Mail};
+use super::{App, ConnectError, Mail, volatile};
 use crate::engine::session::NO_UPPER;
 use crate::engine::wheel::{Timer, TimerKind};
 use crate::engine::{Engine, SessionKey};
@@ -58,6 +58,7 @@ pub struct Hub<A: App> {
     outgoing: Vec<(usize, MailOf<A>)>,
     local: VecDeque<MailOf<A>>,
     marked: Vec<SocketKey>,
+    pub(super) volatile: Option<volatile::Turn>,
     pub(super) recovery: Recovery,
 }
 
@@ -72,6 +73,7 @@ impl<A: App> Hub<A> {
             outgoing: Vec::new(),
             local: VecDeque::new(),
             marked: Vec::new(),
+            volatile: None,
             recovery: Recovery::new(shard, recovery),
         }
     }

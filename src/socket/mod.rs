@@ -8,6 +8,7 @@ mod disconnect;
 pub mod hub;
 mod kept;
 pub mod recovery;
+mod volatile;
 
 pub use context::Context;
 pub use disconnect::DisconnectReason;

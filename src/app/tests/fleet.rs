@@ -115,6 +115,23 @@ impl Fleet {
         &self.shards[shard].engine().counters
     }
 
+    /// Timers armed on a shard.
+    pub fn timers(&self, shard: usize) -> usize {
+        self.shards[shard].engine().wheel.len()
+    }
+
+    /// The peer reads nothing for a while.
+    pub fn stall(&mut self, peer: Peer) {
+        self.wires[peer.shard].stuck.push(peer.key);
+    }
+
+    /// The peer reads again.
+    pub fn resume(&mut self, peer: Peer) {
+        self.wires[peer.shard].stuck.retain(|&key| key != peer.key);
+        self.shards[peer.shard].writable(peer.key, self.now);
+        self.settle();
+    }
+
     pub fn shards(&self) -> usize {
         self.shards.len()
     }

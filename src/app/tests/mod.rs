@@ -5,6 +5,7 @@ mod bad_input;
 mod fleet;
 mod json;
 mod jwt;
+mod logs;
 mod permission;
 mod rooms;
 mod world_state;
