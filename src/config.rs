@@ -189,6 +189,10 @@ pub struct Config {
     #[arg(long, help_heading = "Rooms")]
     pub require_join: bool,
 
+    /// Time a message waits for a silent agent before it is complete; 0: for ever [0 to 1h]
+    #[arg(long = "complete-timeout", default_value = "60s", value_parser = time(0..=HOUR_MS), value_name = "TIME", help_heading = "Rooms")]
+    pub complete_timeout_ms: u64,
+
     /// Time in which a repeated `messageId` is the same message; 0: never [0 to 1h]
     #[arg(long = "dedupe-window", default_value = "2m", value_parser = time(0..=HOUR_MS), value_name = "TIME", help_heading = "Rooms")]
     pub dedupe_window_ms: u64,

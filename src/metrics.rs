@@ -83,6 +83,12 @@ pub struct Counters {
     pub recovered: u64,
     /// The state of rooms.
     pub rooms: RoomCounters,
+    /// Messages that were complete because no agent said anything in time.
+    pub completions_timed_out: u64,
+    /// Messages that were complete at once because too many wait already.
+    pub completions_not_awaited: u64,
+    /// Agents that there was no place to note as live.
+    pub agents_unnoted: u64,
     /// World-states that had no place for everything.
     pub world_states_cut: u64,
     /// World-states refused because their reader or the shard was behind.

@@ -121,6 +121,7 @@ fn agents(config: &Config, place: Place, access: Access, log_feed: Arc<Feed>) ->
         history: config.history as usize,
         room_bytes: config.room_bytes,
         history_bytes: config.history_bytes,
+        complete_timeout_ms: config.complete_timeout_ms,
         server_id: config.server_id,
         require_join: config.require_join,
         dedupe_window_ms: config.dedupe_window_ms,

@@ -7,24 +7,26 @@
 use super::AgentsSettings;
 use super::answers::{acknowledge, greet, refuse};
 use super::broadcast::{self, Draft, put_number, put_room};
+use super::client::{Client, bring, check_name, identity, parties, speaker, take_away};
+use super::completion::{self, Deadlines};
 use super::dedupe::{self, Dedupe};
 use super::events::{self, Event as Asked, Form, Join, Message, Refusal};
 use super::fault::{Code, Fault};
 use super::handshake::{Handshake, Identity};
 use super::ids::Ids;
 use super::json::{Args, ParseError, Parser, put_str};
-use super::logs::{self, Filters, Logs};
+use super::liveness::Liveness;
+use super::logs::{self, Logs};
 use super::mail::{Asker, Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Party, Publish, RejoinRoom};
-use super::permission::{self, Permission, check_room, check_sender};
-use super::questions::{self, Questions};
+use super::permission::{self, check_room, check_sender};
+use super::questions::Questions;
 use super::world::{Bounds, World};
-use crate::engine::{Answer, Bucket, ConnectionKey, Credential, Now};
+use crate::engine::{Answer, ConnectionKey, Credential, Now};
 use crate::rooms::RoomId;
 use crate::socket::{App, ConnectError, Context, DisconnectReason, Event, SocketKey};
 use crate::wire::http::Head;
 use crate::wire::socket::{DecodeError, validate_args};
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// The application on one shard.
 pub struct Agents {
@@ -34,28 +36,10 @@ pub struct Agents {
     pub(super) ids: Ids,
     pub(super) questions: Questions,
     pub(super) logs: Logs,
+    pub(super) liveness: Liveness,
+    pub(super) deadlines: Deadlines,
     parser: Option<Parser>,
 }
-
-/// What is kept with a socket.
-#[derive(Debug, Default)]
-pub struct Client {
-    /// In which rooms it speaks for whom.
-    parties: Vec<(RoomId, Party)>,
-    /// What it may still send.
-    bucket: Bucket,
-    /// What it asked for of late.
-    pub(super) asked: questions::Asked,
-    /// Whom it stands for, if anybody.
-    identity: Option<Box<Identity>>,
-    /// What it may do.
-    pub(super) permission: Permission,
-    /// What it wants of the log lines, if it asked for them.
-    pub(super) log_filters: Option<Box<Filters>>,
-}
-
-/// Agents and users that one socket brings into its rooms.
-pub const PARTIES_MAX: usize = 1024;
 
 impl Agents {
     /// The application on one of `shards` shards.
@@ -73,6 +57,8 @@ impl Agents {
             ids: Ids::default(),
             questions: Questions::default(),
             logs: Logs::new(Arc::clone(&settings.log_feed)),
+            liveness: Liveness::default(),
+            deadlines: Deadlines::new(settings.complete_timeout_ms),
             parser: None,
             settings,
         }
@@ -86,6 +72,8 @@ impl Agents {
             Ok(Asked::Message(message)) => self.message(cx, asker, &message),
             Ok(Asked::State(room)) => self.ask_state(cx, asker, room),
             Ok(Asked::Logs(request)) => self.ask_logs(cx, asker, request),
+            Ok(Asked::Complete(said)) => self.say_complete(cx, asker, said),
+            Ok(Asked::Stream(stream)) => self.pass_on(cx, asker, &stream),
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = refused {
@@ -120,9 +108,7 @@ impl Agents {
     }
 
     fn leave(&mut self, cx: &mut Context<'_, Self>, asker: Asker, room: &RoomId) -> Result<(), Refusal> {
-        if matches!(room, RoomId::Name(_)) && !cx.hub.is_in(asker.socket, room) {
-            return Err(Fault::field("roomId", "a uuid").into());
-        }
+        check_name(cx, asker.socket, room, "roomId")?;
         let was_in = cx.leave(asker.socket, room);
         post_leave(cx, asker.socket, room, was_in, Some(asker));
         Ok(())
@@ -134,11 +120,9 @@ impl Agents {
         let room = &message.room;
         check_room(cx, asker, room)?;
         check_sender(cx, asker, message.sender)?;
-        if self.settings.require_join && !cx.hub.is_in(asker.socket, room) {
-            return Err(Fault::new(Code::NotJoined, "Join the room before you send to it.").into());
-        }
-        let sender = speaker(cx, asker.socket, message.sender);
-        let party = cx.hub.is_in(asker.socket, room) && bring(cx, asker.socket, room, sender);
+        self.check_joined(cx, asker, room)?;
+        let speaker = speaker(cx, asker.socket, message.sender);
+        let is_new = cx.hub.is_in(asker.socket, room) && bring(cx, asker.socket, room, speaker);
         let publish = Publish {
             room: room.clone(),
             server: message.server,
@@ -146,7 +130,8 @@ impl Agents {
             name: message.name.into(),
             message_id: message.message_id.map(Box::from),
             dm: message.dm,
-            party: party.then_some(sender),
+            speaker,
+            is_new,
             draft: Draft::new(message),
             asker,
         };
@@ -155,7 +140,14 @@ impl Agents {
         Ok(())
     }
 
-    fn check_rate(&self, cx: &mut Context<'_, Self>, asker: Asker) -> Result<(), Refusal> {
+    pub(super) fn check_joined(&self, cx: &Context<'_, Self>, asker: Asker, room: &RoomId) -> Result<(), Fault> {
+        if self.settings.require_join && !cx.hub.is_in(asker.socket, room) {
+            return Err(Fault::new(Code::NotJoined, "Join the room before you send to it."));
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_rate(&self, cx: &mut Context<'_, Self>, asker: Asker) -> Result<(), Refusal> {
         let (limit, now_ms) = (self.settings.rate_messages, cx.now().mono_ms);
         let Some(client) = cx.hub.data_mut(asker.socket) else { return Ok(()) };
         if client.bucket.take(limit, now_ms) {
@@ -222,39 +214,6 @@ impl Agents {
     }
 }
 
-/// Whom a socket stands for.
-fn identity(cx: &Context<'_, Agents>, socket: SocketKey) -> Identity {
-    cx.hub.data(socket).and_then(|client| client.identity.as_deref()).copied().unwrap_or_default()
-}
-
-/// The sender of a socket's message: the agent whose own the socket is, or else a user.
-fn speaker(cx: &Context<'_, Agents>, socket: SocketKey, sender: Uuid) -> Party {
-    if identity(cx, socket).agent == Some(sender) { Party::Agent(sender) } else { Party::User(sender) }
-}
-
-/// Notes that a socket brings somebody into a room; `false` if it did already, or brings too many.
-fn bring(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &RoomId, party: Party) -> bool {
-    let Some(client) = cx.hub.data_mut(socket) else { return false };
-    let known = client.parties.iter().any(|(r, p)| *p == party && r == room);
-    if known || client.parties.len() >= PARTIES_MAX {
-        return false;
-    }
-    client.parties.push((room.clone(), party));
-    true
-}
-
-/// Whom a socket brought into a room.
-fn parties(cx: &Context<'_, Agents>, socket: SocketKey, room: &RoomId) -> Vec<Party> {
-    let client = cx.hub.data(socket).into_iter();
-    client.flat_map(|c| &c.parties).filter(|(r, _)| r == room).map(|&(_, party)| party).collect()
-}
-
-/// Whom a socket brought into a room, no longer.
-fn take_away(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &RoomId) -> Vec<Party> {
-    let Some(client) = cx.hub.data_mut(socket) else { return Vec::new() };
-    client.parties.extract_if(.., |(r, _)| r == room).map(|(_, party)| party).collect()
-}
-
 fn post_leave(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &RoomId, was_in: bool, asker: Option<Asker>) {
     let parties = take_away(cx, socket, room);
     let home = cx.home(room);
@@ -282,8 +241,7 @@ impl App for Agents {
         let grant = self.settings.access.admit_socket(now, &handshake, credential)?;
         let Identity { agent, entity } = handshake.identity();
         let identity = Identity { agent: agent.filter(|_| grant.allows_agent()), entity };
-        let identity = (identity != Identity::default()).then(|| Box::new(identity));
-        Ok(Client { identity, permission: grant.into(), ..Client::default() })
+        Ok(Client::new(identity, grant.into()))
     }
 
     fn resume(&mut self, kept: &mut Client, presented: &Client) -> bool {
@@ -292,11 +250,15 @@ impl App for Agents {
 
     fn connected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, _: Option<&str>, recovered: bool) {
         permission::watch(cx, socket);
+        let Identity { agent, entity } = identity(cx, socket);
+        if let Some(agent) = agent {
+            self.agent_connected(cx, agent);
+        }
         if recovered {
             Self::rejoin(cx, socket);
             self.read_logs(cx, socket);
         }
-        if let Some(entity) = identity(cx, socket).entity {
+        if let Some(entity) = entity {
             greet(cx, socket, entity);
         }
         let Some(sid) = cx.hub.id(socket) else { return };
@@ -339,6 +301,9 @@ impl App for Agents {
 
     fn disconnected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, _: DisconnectReason) {
         self.forget_reader(cx, socket);
+        if let Some(agent) = identity(cx, socket).agent {
+            self.agent_disconnected(cx, agent);
+        }
         let rooms: Vec<RoomId> = cx.hub.rooms_of(socket).cloned().collect();
         for room in rooms {
             // What the socket brought stays noted with it: it may come back.
@@ -357,7 +322,11 @@ impl App for Agents {
             Mail::AskState(question) => self.answer_state(cx, from, *question),
             Mail::State(answer) => self.state_answered(cx, *answer),
             Mail::Joined(joined) => self.joined(cx, *joined),
-            Mail::Left(room, asker) => acknowledge(cx, asker, |out| {
+            Mail::Complete(said) => self.complete(cx, from, *said),
+            Mail::Stream(stream) => self.stream(cx, from, *stream),
+            Mail::AgentSockets(agent, on) => self.note_sockets(cx, agent, from, on),
+            Mail::AgentCalled(agent, until_ms) => self.note_call(cx, agent, until_ms),
+            Mail::Done(room, asker) => acknowledge(cx, asker, |out| {
                 out.extend_from_slice(br#","roomId":"#);
                 put_room(out, &room);
             }),
@@ -373,12 +342,15 @@ impl App for Agents {
         match delivery {
             Delivery::Message(message) => self.deliver_message(cx, room, &message),
             Delivery::Frame(frame) => cx.deliver(room, &frame, None),
+            Delivery::Completed(completed) => completion::deliver(cx, room, &completed),
         }
     }
 
     fn timeout(&mut self, cx: &mut Context<'_, Self>, slot: u32, _: u32) {
-        if slot == logs::TIMER {
-            self.read_feed(cx);
+        match slot {
+            logs::TIMER => self.read_feed(cx),
+            completion::TIMER => self.deadlines_due(cx),
+            _ => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! Outgoing events, in the exact order of keys of the contract.
 
-use super::events::Message;
+use super::events::{Message, Piece, STREAM_CHUNK, STREAM_ERROR, Stream};
 use super::json::put_str;
 use super::mail::Stamp;
 use crate::rooms::RoomId;
@@ -162,5 +162,39 @@ pub fn put_complete(out: &mut Vec<u8>, room: &RoomId, server: Uuid) {
     put_room(out, room);
     out.extend_from_slice(br#","serverId":"#);
     put_uuid(out, server);
+    out.extend_from_slice(b"}]");
+}
+
+/// Appends the array of a piece of what `agent` is saying.
+pub fn put_stream(out: &mut Vec<u8>, stream: &Stream<'_>, agent: Uuid) {
+    let Stream { room, message_id, piece } = stream;
+    out.extend_from_slice(b"[");
+    put_str(
+        out,
+        match piece {
+            Piece::Chunk { .. } => STREAM_CHUNK,
+            Piece::Error { .. } => STREAM_ERROR,
+        },
+    );
+    out.extend_from_slice(br#",{"messageId":"#);
+    put_str(out, message_id);
+    if let Piece::Chunk { chunk, index } = piece {
+        out.extend_from_slice(br#","chunk":"#);
+        put_str(out, chunk);
+        out.extend_from_slice(br#","index":"#);
+        put_number(out, *index);
+    }
+    out.extend_from_slice(br#","channelId":"#);
+    put_room(out, room);
+    out.extend_from_slice(br#","agentId":"#);
+    put_uuid(out, agent);
+    if let Piece::Error { error, partial_text } = piece {
+        out.extend_from_slice(br#","error":"#);
+        put_str(out, error);
+        if let Some(text) = partial_text {
+            out.extend_from_slice(br#","partialText":"#);
+            put_str(out, text);
+        }
+    }
     out.extend_from_slice(b"}]");
 }

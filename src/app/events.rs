@@ -25,6 +25,11 @@ pub const AGENT_NAME: &str = "Agent";
 /// What a socket's message without a source comes from.
 const SOURCE: &str = "socketio_client";
 
+/// Events that agents send, and that rooms are sent under the same names.
+pub const COMPLETE: &str = "messageComplete";
+pub const STREAM_CHUNK: &str = "messageStreamChunk";
+pub const STREAM_ERROR: &str = "messageStreamError";
+
 /// Which form of an event a client used, and so what else it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -45,6 +50,9 @@ pub enum Event<'a> {
     Logs(logs::Request),
     /// The state of one room, or of all the socket is in.
     State(Option<RoomId>),
+    /// An agent is done with a message.
+    Complete(Complete),
+    Stream(Stream<'a>),
 }
 
 /// A socket wants to join a room.
@@ -81,6 +89,31 @@ pub struct Message<'a> {
     pub form: Form,
 }
 
+/// An agent is done with a message of a room.
+#[derive(Debug)]
+pub struct Complete {
+    pub room: RoomId,
+    pub server: Option<Uuid>,
+}
+
+/// A piece of what an agent is saying.
+#[derive(Debug)]
+pub struct Stream<'a> {
+    pub room: RoomId,
+    /// The message that is being said.
+    pub message_id: &'a str,
+    pub piece: Piece<'a>,
+}
+
+/// What there is to a message that is being said.
+#[derive(Debug)]
+pub enum Piece<'a> {
+    /// The next part of its text.
+    Chunk { chunk: &'a str, index: u64 },
+    /// It was broken off; with the text so far, if known.
+    Error { error: &'a str, partial_text: Option<&'a str> },
+}
+
 /// A fault, and what the form that was used adds to the answer: the text of a `messageError`.
 #[derive(Debug)]
 pub struct Refusal {
@@ -104,6 +137,9 @@ pub fn parse<'a>(name: &str, payload: Option<Value<'a>>, settings: &AgentsSettin
         "subscribe_logs" => Ok(Event::Logs(logs::Request::Subscribe)),
         "unsubscribe_logs" => Ok(Event::Logs(logs::Request::Unsubscribe)),
         "update_log_filters" => Ok(Event::Logs(logs::Request::Filter(logs::Filters::of(&fields(payload)?)?))),
+        COMPLETE => Ok(complete(&fields(payload)?)?),
+        STREAM_CHUNK => Ok(stream(&fields(payload)?, |fields| chunk(fields, settings))?),
+        STREAM_ERROR => Ok(stream(&fields(payload)?, |fields| stream_error(fields, settings))?),
         "1" => legacy_join(payload),
         "2" => legacy_send(payload, settings),
         _ => Err(Fault::new(Code::UnknownEvent, "There is no such event.").into()),
@@ -140,6 +176,31 @@ fn state<'a>(payload: Option<Value<'a>>) -> Result<Event<'a>, Fault> {
     // As with `leave`: rooms of a client's own name are known to their members.
     let room = fields.value(Key::Room).map(|_| fields.any_room("roomId").map_err(|_| Fault::field("roomId", "a uuid")));
     Ok(Event::State(room.transpose()?))
+}
+
+fn complete<'a>(fields: &Fields<'a>) -> Result<Event<'a>, Fault> {
+    Ok(Event::Complete(Complete { room: fields.room("channelId")?, server: fields.uuid(Key::Server)? }))
+}
+
+fn stream<'a>(
+    fields: &Fields<'a>,
+    piece: impl FnOnce(&Fields<'a>) -> Result<Piece<'a>, Fault>,
+) -> Result<Event<'a>, Fault> {
+    let room = fields.room("channelId")?;
+    let message_id = fields.needed_text(Key::MessageId, "messageId", MESSAGE_ID_MAX)?;
+    Ok(Event::Stream(Stream { room, message_id, piece: piece(fields)? }))
+}
+
+fn chunk<'a>(fields: &Fields<'a>, settings: &AgentsSettings) -> Result<Piece<'a>, Fault> {
+    let chunk = fields.text(Key::Chunk, settings.text_max)?.ok_or_else(|| Fault::field("chunk", "a string"))?;
+    let index = fields.value(Key::Index).and_then(Value::as_u64);
+    let index = index.ok_or_else(|| Fault::field("index", "a whole number that is not negative"))?;
+    Ok(Piece::Chunk { chunk, index })
+}
+
+fn stream_error<'a>(fields: &Fields<'a>, settings: &AgentsSettings) -> Result<Piece<'a>, Fault> {
+    let error = fields.needed_text(Key::Error, "error", settings.text_max)?;
+    Ok(Piece::Error { error, partial_text: fields.text(Key::PartialText, settings.text_max)? })
 }
 
 fn message<'a>(fields: &Fields<'a>, settings: &AgentsSettings) -> Result<Event<'a>, Refusal> {

@@ -1,10 +1,11 @@
 //! What a room's home does: it orders, stores and answers.
 
 use super::Agents;
+use super::completion;
 use super::dedupe::Sent;
 use super::fault::{Code, Fault};
 use super::history::Item;
-use super::mail::{Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Publish, RejoinRoom, Stamp};
+use super::mail::{Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Party, Publish, RejoinRoom, Stamp};
 use crate::socket::Context;
 use std::sync::Arc;
 
@@ -50,29 +51,35 @@ impl Agents {
     pub(super) fn leave_room(&mut self, cx: &mut Context<'_, Self>, from: usize, leave: LeaveRoom) {
         let now_ms = cx.now().unix_ms;
         let LeaveRoom { room, was_in, parties, asker } = leave;
+        let brought_agent = parties.iter().any(|party| matches!(party, Party::Agent(_)));
         self.world.change(&room, |room| {
             room.online = room.online.saturating_sub(u32::from(was_in));
             for party in parties {
                 room.exit(party, now_ms);
             }
         });
+        if brought_agent {
+            self.agent_gone(cx);
+        }
         if let Some(asker) = asker {
-            cx.post(from, Mail::Left(room, asker));
+            cx.post(from, Mail::Done(room, asker));
         }
     }
 
     pub(super) fn publish(&mut self, cx: &mut Context<'_, Self>, from: usize, publish: Publish) {
         let now = cx.now();
-        let Publish { room: id, server, sender, name, message_id, dm, party, draft, asker } = publish;
+        let Publish { room: id, server, sender, name, message_id, dm, speaker, is_new, draft, asker } = publish;
         // Its shard has noted that the socket brings the sender, whatever becomes of the message.
-        if let Some(party) = party {
-            self.world.change(&id, |room| room.enter(party, now.unix_ms).last_seen);
+        if is_new {
+            self.world.change(&id, |room| room.enter(speaker, now.unix_ms).last_seen);
         }
         let sent = message_id.as_ref().map(|m| Sent { room: id.clone(), sender, message_id: m.clone() });
         if let Some(stamp) = sent.as_ref().and_then(|sent| self.dedupe.find(sent, now.mono_ms)) {
             return cx.post(from, Mail::Repeated(id, asker, stamp, message_id));
         }
-        let (ids, default) = (&mut self.ids, self.settings.server_id);
+        let is_agents = matches!(speaker, Party::Agent(_));
+        let Self { ids, liveness, deadlines, settings, .. } = self;
+        let default = settings.server_id;
         let stored = self.world.open(&id, now.unix_ms, |room| {
             let created_at = room.next_created_at(now.unix_ms);
             let stamp = Stamp { id: ids.next(cx.engine, created_at), created_at };
@@ -82,16 +89,28 @@ impl Agents {
                 room.becomes_dm(other, now.unix_ms);
             }
             room.ordered(stamp);
-            (stamp, draft.finish(stamp))
+            let agents = room.live_agents(|agent| liveness.is_live(agent, now.mono_ms));
+            let complete = if is_agents || agents.contains(&sender) {
+                room.agent_spoke_ms = now.mono_ms;
+                agents.is_empty()
+            } else {
+                let has_agents = !agents.is_empty();
+                let asker = Some((from, asker.socket));
+                let waits = completion::wait(deadlines, room, agents, server, asker, now.mono_ms);
+                cx.engine.counters.completions_not_awaited += u64::from(has_agents && !waits);
+                !waits
+            };
+            (stamp, draft.finish(stamp), complete)
         });
-        let Some((stamp, broadcast)) = stored else {
+        let Some((stamp, broadcast, complete)) = stored else {
             return cx.post(from, Mail::Unsent(asker, Box::new(self.no_room())));
         };
         self.world.store(&id, Item { stamp, sender, broadcast: broadcast.clone() });
         if let Some(sent) = sent {
             self.dedupe.keep(sent, stamp, now.mono_ms);
         }
-        let ordered = Ordered { broadcast, stamp, server, shard: from, asker, message_id, complete: true };
+        let ordered = Ordered { broadcast, stamp, server, shard: from, asker, message_id, complete };
         cx.hub.fan_out(&id, Some(from), &Delivery::Message(Arc::new(ordered)));
+        self.deadlines.arm(cx);
     }
 }

@@ -36,8 +36,16 @@ pub enum Mail {
     State(Box<StateAnswer>),
     /// From a room's home.
     Joined(Box<Joined>),
+    /// To a room's home: an agent is done with a message.
+    Complete(Box<Complete>),
+    /// To a room's home.
+    Stream(Box<Stream>),
+    /// To all shards: the sender has sockets of this agent's own, or has none any more.
+    AgentSockets(Uuid, bool),
+    /// To all shards: this agent called, and is live until then, in `mono_ms`.
+    AgentCalled(Uuid, u64),
     /// From a room's home.
-    Left(RoomId, Asker),
+    Done(RoomId, Asker),
     /// From a room's home: this very message was sent before.
     Repeated(RoomId, Asker, Stamp, Option<Box<str>>),
     /// From a room's home: it was not sent.
@@ -108,6 +116,25 @@ pub struct StateAnswer {
     pub is_cut: bool,
 }
 
+/// An agent says that it is done with a message of a room.
+#[derive(Debug)]
+pub struct Complete {
+    pub room: RoomId,
+    /// As the agent says; else the message's.
+    pub server: Option<Uuid>,
+    /// Who says so; nobody: some agent.
+    pub agent: Option<Uuid>,
+    pub asker: Option<Asker>,
+}
+
+/// A piece of what an agent is saying.
+#[derive(Debug)]
+pub struct Stream {
+    pub room: RoomId,
+    pub frame: Prepared,
+    pub asker: Asker,
+}
+
 /// A room's home answers a join.
 #[derive(Debug)]
 pub struct Joined {
@@ -127,8 +154,10 @@ pub struct Publish {
     pub name: Box<str>,
     pub message_id: Option<Box<str>>,
     pub dm: Option<Option<Uuid>>,
-    /// The sender, if its socket is in the room and did not speak for it before.
-    pub party: Option<Party>,
+    /// The sender: the agent whose own the socket is, or a user.
+    pub speaker: Party,
+    /// The socket is in the room and did not speak for the sender there before.
+    pub is_new: bool,
     pub draft: Draft,
     pub asker: Asker,
 }
@@ -148,6 +177,8 @@ pub enum Delivery {
     Message(Arc<Ordered>),
     /// Anything that is the same for all members.
     Frame(Prepared),
+    /// A message is complete.
+    Completed(Arc<Completed>),
 }
 
 /// A message that has its place.
@@ -162,4 +193,12 @@ pub struct Ordered {
     pub message_id: Option<Box<str>>,
     /// Nobody is going to work on it.
     pub complete: bool,
+}
+
+/// That a message is complete.
+#[derive(Debug)]
+pub struct Completed {
+    pub frame: Prepared,
+    /// Who sent the message and is told even if it is not in the room: shard and socket.
+    pub sender: Option<(usize, SocketKey)>,
 }

@@ -5,6 +5,7 @@
 
 use super::Agents;
 use super::answers::refuse;
+use super::client;
 use super::events::Refusal;
 use super::fault::{Code, Fault};
 use super::mail::{Asker, Mail, StateAnswer, StateQuestion};
@@ -80,10 +81,10 @@ impl Agents {
         }
         let max = bytes_max(cx);
         let (rooms, is_cut) = match &room {
-            Some(room @ RoomId::Name(_)) if !cx.hub.is_in(asker.socket, room) => {
-                return Err(Fault::field("roomId", "a uuid").into());
+            Some(room) => {
+                client::check_name(cx, asker.socket, room, "roomId")?;
+                (vec![room.clone()], false)
             }
-            Some(room) => (vec![room.clone()], false),
             None => {
                 let rooms_max = ROOMS_MAX.min(max / ROOM_BYTES_MIN);
                 let rooms = cx.hub.rooms_of(asker.socket).take(rooms_max).cloned().collect();
@@ -117,7 +118,9 @@ impl Agents {
     /// A home is asked.
     pub(super) fn answer_state(&mut self, cx: &mut Context<'_, Self>, from: usize, asked: StateQuestion) {
         let StateQuestion { question, rooms, max } = asked;
-        let known = rooms.iter().filter_map(|id| self.world.read(id).map(|room| RoomState::of(room, max)));
+        let (world, liveness, now_ms) = (&mut self.world, &self.liveness, cx.now().mono_ms);
+        let is_live = |agent| liveness.is_live(agent, now_ms);
+        let known = rooms.iter().filter_map(|id| world.read(id).map(|room| RoomState::of(room, max, is_live)));
         let mut rooms: Vec<RoomState> = known.collect();
         let is_cut = rooms.iter().any(RoomState::is_cut) | world_state::fit(&mut rooms, max);
         cx.post(from, Mail::State(Box::new(StateAnswer { question, rooms, is_cut })));

@@ -1,13 +1,17 @@
 //! One room: who is in it, what it is, and its latest messages.
 
+use super::completion::{LiveAgents, WaitingList};
 use super::history::History;
 use super::mail::{Party, Stamp};
 use crate::rooms::RoomId;
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// People and agents known in one room; beyond that those who are gone the longest are forgotten.
 pub const MEMBERS_MAX: usize = 1000;
+/// Agents of one room that messages wait for; of those who come when there are so many, none is waited for.
+pub const AGENTS_MAX: usize = 64;
 
 /// The state of a room.
 #[derive(Debug)]
@@ -26,6 +30,11 @@ pub struct Room {
     pub message_count: u64,
     /// The latest messages.
     pub history: History,
+    /// The messages that wait for agents.
+    pub waiting: WaitingList,
+    /// When an agent last said something here, in `mono_ms`; 0: never.
+    pub agent_spoke_ms: u64,
+    agents: SmallVec<[Uuid; 1]>,
     id: RoomId,
     server: Uuid,
     last_created_at: u64,
@@ -46,8 +55,10 @@ pub(super) struct Places {
 pub struct Member {
     /// Empty while unknown.
     pub name: Box<str>,
-    /// It takes part as an agent, or has spoken as one.
+    /// It takes part as an agent.
     pub is_agent: bool,
+    /// It was made to take part, and does until it is dismissed.
+    pub is_enrolled: bool,
     /// Sockets in the room that joined with this agent.
     pub taking_part: u32,
     /// Sockets in the room through which this user speaks.
@@ -57,9 +68,9 @@ pub struct Member {
 }
 
 impl Member {
-    /// Whether a socket in the room stands for it.
+    /// Whether something keeps it in the room: a socket that stands for it, or that it was enrolled.
     pub fn is_held(&self) -> bool {
-        self.taking_part > 0 || self.present > 0
+        self.taking_part > 0 || self.present > 0 || self.is_enrolled
     }
 }
 
@@ -74,6 +85,9 @@ impl Room {
             updated_at: now_ms,
             message_count: 0,
             history: History::default(),
+            waiting: WaitingList::new(),
+            agent_spoke_ms: 0,
+            agents: SmallVec::new(),
             id,
             server,
             last_created_at: 0,
@@ -115,7 +129,7 @@ impl Room {
         if self.members.len() >= MEMBERS_MAX && !self.members.contains_key(&id) {
             let gone = self.members.iter().filter(|(_, m)| !m.is_held());
             if let Some(gone) = gone.min_by_key(|(_, m)| m.last_seen).map(|(&id, _)| id) {
-                self.members.remove(&gone);
+                self.remove(gone);
             }
         }
         self.members.entry(id).or_insert_with(|| Member { last_seen: now_ms, ..Member::default() })
@@ -140,8 +154,7 @@ impl Room {
     pub fn enter(&mut self, party: Party, now_ms: u64) -> &mut Member {
         match party {
             Party::Agent(id) => {
-                let member = self.seen(id, now_ms);
-                member.is_agent = true;
+                let member = self.agent(id, now_ms);
                 member.taking_part += 1;
                 member
             }
@@ -163,7 +176,43 @@ impl Room {
             Party::User(_) => member.present = member.present.saturating_sub(1),
         }
         if member.is_agent && !member.is_held() {
-            self.members.remove(&id);
+            self.remove(id);
         }
+    }
+
+    /// An agent takes part until it is dismissed.
+    pub fn enroll(&mut self, agent: Uuid, now_ms: u64) -> &mut Member {
+        let member = self.agent(agent, now_ms);
+        member.is_enrolled = true;
+        member
+    }
+
+    /// An agent stops taking part, whoever stands for it. `false`: it did not take part.
+    pub fn dismiss(&mut self, agent: Uuid) -> bool {
+        let takes_part = self.members.get(&agent).is_some_and(|member| member.is_agent);
+        if takes_part {
+            self.remove(agent);
+        }
+        takes_part
+    }
+
+    /// The agents that take part and are live.
+    pub fn live_agents(&self, is_live: impl Fn(Uuid) -> bool) -> LiveAgents {
+        self.agents.iter().copied().filter(|&agent| is_live(agent)).collect()
+    }
+
+    /// The entry of an agent that takes part.
+    fn agent(&mut self, id: Uuid, now_ms: u64) -> &mut Member {
+        if self.agents.len() < AGENTS_MAX && !self.agents.contains(&id) {
+            self.agents.push(id);
+        }
+        let member = self.seen(id, now_ms);
+        member.is_agent = true;
+        member
+    }
+
+    fn remove(&mut self, id: Uuid) {
+        self.members.remove(&id);
+        self.agents.retain(|agent| *agent != id);
     }
 }

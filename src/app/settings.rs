@@ -20,6 +20,8 @@ pub struct AgentsSettings {
     pub room_bytes: usize,
     /// Bytes of messages kept of all rooms, all shards together.
     pub history_bytes: usize,
+    /// How long a message waits for a silent agent, in milliseconds; 0: for ever.
+    pub complete_timeout_ms: u64,
     /// Server id of what names none.
     pub server_id: Uuid,
     /// Whether messages to rooms the socket has not joined are refused.
@@ -46,6 +48,7 @@ impl Default for AgentsSettings {
             history: 50,
             room_bytes: 512 * 1024,
             history_bytes: 256 * 1024 * 1024,
+            complete_timeout_ms: 60_000,
             server_id: Uuid::nil(),
             require_join: false,
             dedupe_window_ms: 120_000,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// What a shard keeps of its rooms.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Rooms with state; beyond, the empty room that was not used for the longest time goes.
+    /// Rooms with state; beyond, the empty room (no socket in it, no message that waits) that was not used for the longest time goes.
     pub rooms: usize,
     /// Messages kept of a room; beyond, its oldest go.
     pub history_len: usize,
@@ -214,7 +214,7 @@ impl World {
     /// Notes whether a room is empty, and that it was just used.
     fn file(&mut self, slot: usize) {
         let Some(room) = self.rooms.get_mut(slot) else { return };
-        if room.online > 0 {
+        if room.online > 0 || !room.waiting.is_empty() {
             self.disused.remove(&mut room.places.disuse);
         } else {
             self.disused.touch(&mut room.places.disuse, slot);

@@ -59,7 +59,7 @@ struct Person {
 
 impl RoomState {
     /// A room, as far as it fits into `max` bytes.
-    pub fn of(room: &Room, max: usize) -> Self {
+    pub fn of(room: &Room, max: usize, is_live: impl Fn(Uuid) -> bool) -> Self {
         let channel = Channel {
             id: room.id().clone(),
             server: room.server(),
@@ -69,7 +69,7 @@ impl RoomState {
             created_at: room.created_at,
             updated_at: room.updated_at,
         };
-        let people: Vec<Person> = room.members.iter().map(|(&id, member)| Person::of(id, member)).collect();
+        let people: Vec<Person> = room.members.iter().map(|(&id, member)| Person::of(id, member, &is_live)).collect();
         let people_bytes = people.iter().map(|p| p.bytes(&channel.id)).sum();
         let (mut messages, mut message_bytes) = (Vec::with_capacity(room.history.len()), 0);
         for item in room.history.before(None) {
@@ -130,8 +130,9 @@ impl RoomState {
 }
 
 impl Person {
-    fn of(id: Uuid, member: &Member) -> Self {
-        let (is_agent, is_here, last_seen) = (member.is_agent, member.is_held(), member.last_seen);
+    fn of(id: Uuid, member: &Member, is_live: impl Fn(Uuid) -> bool) -> Self {
+        let Member { is_agent, last_seen, .. } = *member;
+        let is_here = if is_agent { is_live(id) } else { member.present > 0 };
         Self { id, name: member.name.clone(), is_agent, is_here, last_seen }
     }
 

@@ -70,6 +70,7 @@ fn limits(config: &Config) -> Vec<(&'static str, String)> {
         ("history-bytes", size(config.history_bytes)),
         ("recovery-bytes", size(config.recovery_bytes)),
         ("recovery-window", time(config.recovery_window_ms)),
+        ("complete-timeout", time(config.complete_timeout_ms)),
         ("dedupe-window", time(config.dedupe_window_ms)),
         ("ping-interval", time(config.ping_interval_ms)),
         ("ping-timeout", time(config.ping_timeout_ms)),

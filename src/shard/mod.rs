@@ -62,6 +62,12 @@ impl<P: Protocol> Shard<P> {
         &self.protocol
     }
 
+    /// Both, for tests that call the protocol as the engine does.
+    #[cfg(test)]
+    pub fn parts(&mut self) -> (&mut Engine, &mut P) {
+        (&mut self.engine, &mut self.protocol)
+    }
+
     /// Tells the protocol what ended. Nothing else may happen in between: a slot or sink must not be used again while the
     /// protocol still counts on its former owner.
     fn settle(&mut self) {

@@ -133,7 +133,11 @@ impl<A: App> Sockets<A> {
     }
 
     /// Calls the application; then does what it posted to this very shard.
-    fn with_app<R>(&mut self, engine: &mut Engine, call: impl FnOnce(&mut A, &mut Context<'_, A>) -> R) -> R {
+    pub(crate) fn with_app<R>(
+        &mut self,
+        engine: &mut Engine,
+        call: impl FnOnce(&mut A, &mut Context<'_, A>) -> R,
+    ) -> R {
         let result = call(&mut self.app, &mut Context { engine, hub: &mut self.hub });
         while let Some(mail) = self.hub.next_local() {
             let shard = self.hub.shard();

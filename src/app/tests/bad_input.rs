@@ -6,7 +6,8 @@ use super::*;
 fn not(kind: &str) -> Vec<Value> {
     let all = [json!(true), json!(0), json!(-1.5), json!("x"), json!([1]), json!({"a": 1})];
     let fits = |v: &Value| match kind {
-        "string" => v.is_string(),
+        "string" | "text" => v.is_string(),
+        "index" => v.is_u64(),
         "array" => v.is_array(),
         "object" => v.is_object(),
         _ => false,
@@ -39,13 +40,34 @@ fn tables() -> Vec<Table> {
                 ("inReplyTo", "string", true),
             ],
         ),
+        ("messageComplete", json!({"channelId": ROOM}), &[("channelId", "uuid", false), ("serverId", "uuid", true)]),
+        (
+            "messageStreamChunk",
+            json!({"messageId": "m", "chunk": "c", "index": 0, "channelId": ROOM}),
+            &[
+                ("messageId", "string", false),
+                ("chunk", "text", false),
+                ("index", "index", false),
+                ("channelId", "uuid", false),
+            ],
+        ),
+        (
+            "messageStreamError",
+            json!({"messageId": "m", "error": "e", "channelId": ROOM}),
+            &[
+                ("messageId", "string", false),
+                ("error", "string", false),
+                ("partialText", "text", true),
+                ("channelId", "uuid", false),
+            ],
+        ),
     ]
 }
 
 #[test]
 fn every_wrong_field_is_named_and_nothing_happens() {
     each(&AgentsSettings::default(), |fleet| {
-        let (peer, member) = (fleet.connect_to(0), fleet.member(1, ROOM));
+        let (peer, member) = (fleet.agent(0, AGENT), fleet.member(1, ROOM));
         for (event, good, fields) in tables() {
             for &(field, kind, optional) in fields {
                 let mut wrong = not(kind);
@@ -58,7 +80,10 @@ fn every_wrong_field_is_named_and_nothing_happens() {
                     ]);
                 }
                 if !optional {
-                    wrong.extend([Value::Null, json!("")]);
+                    wrong.push(Value::Null);
+                }
+                if !optional && kind != "text" {
+                    wrong.push(json!(""));
                 }
                 for value in wrong {
                     let mut payload = good.clone();
@@ -94,24 +119,28 @@ fn every_wrong_field_is_named_and_nothing_happens() {
 #[test]
 fn every_length_has_a_bound_that_is_named() {
     each(&AgentsSettings { text_max: 100, ..AgentsSettings::default() }, |fleet| {
-        let peer = fleet.connect_to(0);
+        let peer = fleet.agent(0, AGENT);
         let long = |n: usize| json!("x".repeat(n));
-        for (field, max, value, over) in [
-            ("text", 100, long(100), long(101)),
-            ("text", 100, json!("é".repeat(50)), json!("é".repeat(51))),
-            ("name", 256, long(256), long(257)),
-            ("messageId", 128, long(128), long(129)),
-            ("source", 128, long(128), long(129)),
-            ("thought", 100, long(100), long(101)),
-            ("inReplyTo", 128, long(128), long(129)),
-            ("actions", 64, json!(vec!["a"; 64]), json!(vec!["a"; 65])),
-            ("actions", 256, json!([long(256)]), json!([long(257)])),
+        for (event, field, max, value, over) in [
+            ("message", "text", 100, long(100), long(101)),
+            ("message", "text", 100, json!("é".repeat(50)), json!("é".repeat(51))),
+            ("message", "name", 256, long(256), long(257)),
+            ("message", "messageId", 128, long(128), long(129)),
+            ("message", "source", 128, long(128), long(129)),
+            ("message", "thought", 100, long(100), long(101)),
+            ("message", "inReplyTo", 128, long(128), long(129)),
+            ("message", "actions", 64, json!(vec!["a"; 64]), json!(vec!["a"; 65])),
+            ("message", "actions", 256, json!([long(256)]), json!([long(257)])),
+            ("messageStreamChunk", "messageId", 128, long(128), long(129)),
+            ("messageStreamChunk", "chunk", 100, long(100), long(101)),
+            ("messageStreamError", "error", 100, long(100), long(101)),
+            ("messageStreamError", "partialText", 100, long(100), long(101)),
         ] {
-            let mut payload = message("hi");
+            let (_, mut payload, _) = tables().into_iter().find(|(name, ..)| *name == event).expect("a table");
             payload[field] = value;
-            assert_eq!(fleet.call(peer, "message", &payload).0["ok"], true);
+            assert_eq!(fleet.call(peer, event, &payload).0["ok"], true);
             payload[field] = over;
-            let details = failure(fleet.call(peer, "message", &payload), "too_large");
+            let details = failure(fleet.call(peer, event, &payload), "too_large");
             assert_eq!((&details["field"], &details["limit"]), (&json!(field), &json!(max)));
         }
     });

@@ -132,6 +132,14 @@ impl Fleet {
         self.settle();
     }
 
+    /// An agent calls the HTTP API on a shard.
+    pub fn heard(&mut self, shard: usize, agent: &str) {
+        let agent = crate::rooms::parse_uuid(agent).expect("a uuid");
+        let (engine, sockets) = self.shards[shard].parts();
+        sockets.with_app(engine, |app, cx| app.heard(cx, agent));
+        self.settle();
+    }
+
     pub fn shards(&self) -> usize {
         self.shards.len()
     }

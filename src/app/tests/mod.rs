@@ -2,6 +2,7 @@
 
 mod access;
 mod bad_input;
+mod completion;
 mod fleet;
 mod json;
 mod jwt;
@@ -45,6 +46,14 @@ impl Fleet {
     fn member(&mut self, n: usize, room: &str) -> Peer {
         let peer = self.connect_to(n);
         assert_eq!(self.call(peer, "join", &json!({"roomId": room})).0["ok"], true);
+        peer
+    }
+
+    /// A socket of an agent's own on the `n`-th shard, counted round and round.
+    fn agent(&mut self, n: usize, agent: &str) -> Peer {
+        let shards = self.shards();
+        let peer = self.connect_with(n % shards, "", &format!("{{\"agentId\":\"{agent}\"}}"));
+        self.take(peer);
         peer
     }
 

@@ -37,7 +37,7 @@ fn everything_is_told_in_the_documented_order_of_keys() {
     one.online = 2;
     one.message_count = 57;
     let mut out = Vec::new();
-    put(&mut out, &[RoomState::of(&one, ALL)], Some(one.id()), 9);
+    put(&mut out, &[RoomState::of(&one, ALL, |_| true)], Some(one.id()), 9);
     let (id, nil) = (one.id(), Uuid::nil());
     let (agent, user) = (Uuid::from_u128(7), Uuid::from_u128(8));
     let expected = format!(
@@ -62,7 +62,7 @@ fn nothing_is_four_empty_maps() {
 fn the_oldest_messages_are_left_out_and_small_rooms_are_told_whole() {
     let (small, large, larger) = (room(1, 3, 10), room(2, 50, 1_000), room(3, 50, 5_000));
     let max = 60_000;
-    let mut rooms: Vec<RoomState> = [&small, &large, &larger].map(|room| RoomState::of(room, max)).into();
+    let mut rooms: Vec<RoomState> = [&small, &large, &larger].map(|room| RoomState::of(room, max, |_| true)).into();
     assert!(fit(&mut rooms, max));
     let (len, state) = written(&rooms);
     assert!((max / 2..=max).contains(&len), "{len}");
@@ -87,19 +87,19 @@ fn no_more_is_told_than_fits_whatever_is_in_the_rooms() {
     named.seen(Uuid::from_u128(1), 1);
     let rooms = [crowded(1, "Ada"), crowded(2, &"\u{1}".repeat(256)), room(3, 50, 20_000), room(4, 0, 0), named];
     for max in [1_000, 4_000, 16_384, 65_536, 262_144, 1 << 20] {
-        let mut states: Vec<RoomState> = rooms.iter().map(|room| RoomState::of(room, max)).collect();
+        let mut states: Vec<RoomState> = rooms.iter().map(|room| RoomState::of(room, max, |_| true)).collect();
         fit(&mut states, max);
         let (len, _) = written(&states);
         assert!(len <= max + 100, "{len} of {max}");
         for room in &rooms {
-            let mut one = vec![RoomState::of(room, max)];
+            let mut one = vec![RoomState::of(room, max, |_| true)];
             fit(&mut one, max);
             let (len, _) = written(&one);
             assert!(len <= max + 100, "{len} of {max}");
         }
     }
     // Those seen last are told, and messages too.
-    let (_, state) = written(&[RoomState::of(&rooms[0], 65_536)]);
+    let (_, state) = written(&[RoomState::of(&rooms[0], 65_536, |_| true)]);
     let users = state["users"].as_object().expect("an object");
     assert!((20..200).contains(&users.len()), "{}", users.len());
     assert!(users.values().all(|user| user["lastSeen"].as_u64() >= Some(800)));
@@ -112,12 +112,12 @@ fn a_person_of_several_rooms_is_told_once() {
     let id = Uuid::from_u128(9);
     one.seen(id, 20).name = "".into();
     two.enter(Party::User(id), 10).name = "Ada".into();
-    let (_, state) = written(&[RoomState::of(&one, ALL), RoomState::of(&two, ALL)]);
+    let (_, state) = written(&[RoomState::of(&one, ALL, |_| true), RoomState::of(&two, ALL, |_| true)]);
     let user = &state["users"][id.to_string()];
     assert_eq!((&user["name"], &user["status"]), (&Value::from("Ada"), &Value::from("online")));
     assert_eq!(user["rooms"].as_array().map(Vec::len), Some(2));
     two.enter(Party::Agent(id), 10);
-    let (_, state) = written(&[RoomState::of(&one, ALL), RoomState::of(&two, ALL)]);
+    let (_, state) = written(&[RoomState::of(&one, ALL, |_| true), RoomState::of(&two, ALL, |_| true)]);
     assert!(state["users"].as_object().is_some_and(|users| users.is_empty()));
     assert_eq!(state["agents"][id.to_string()]["rooms"].as_array().map(Vec::len), Some(2));
 }
