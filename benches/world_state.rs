@@ -47,7 +47,7 @@ fn world(rooms: u64) -> World {
                 room.ordered(stamp);
             });
             assert!(opened.is_some(), "there is a place for every room");
-            world.store(&room(n), Item { stamp, sender, broadcast: Draft::new(&message).finish(stamp) });
+            world.store(&room(n), Item { stamp, sender, broadcast: Draft::new(&message).finish(stamp), extra: None });
         }
     }
     world

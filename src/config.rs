@@ -149,6 +149,10 @@ pub struct Config {
     #[arg(long = "max-payload", default_value = "1MB", value_parser = size(1_000..=64 * MIB), value_name = "SIZE", help_heading = "Limits")]
     pub max_payload_bytes: usize,
 
+    /// Longest body of a call of the HTTP API [1kB to 64MiB]
+    #[arg(long = "http-body-max", default_value = "1MiB", value_parser = size(1_000..=64 * MIB), value_name = "SIZE", help_heading = "Limits")]
+    pub http_body_max_bytes: usize,
+
     /// Bytes queued for one session before it is cut off [64KiB to 1GiB]
     #[arg(long = "max-queue", default_value = "1MiB", value_parser = size(64 * KIB..=1024 * MIB), value_name = "SIZE", help_heading = "Limits")]
     pub max_queue_bytes: usize,
@@ -193,7 +197,7 @@ pub struct Config {
     #[arg(long = "complete-timeout", default_value = "60s", value_parser = time(0..=HOUR_MS), value_name = "TIME", help_heading = "Rooms")]
     pub complete_timeout_ms: u64,
 
-    /// Time in which a repeated `messageId` is the same message; 0: never [0 to 1h]
+    /// Time in which a repeated `messageId` or `Idempotency-Key` is the same message; 0: never [0 to 1h]
     #[arg(long = "dedupe-window", default_value = "2m", value_parser = time(0..=HOUR_MS), value_name = "TIME", help_heading = "Rooms")]
     pub dedupe_window_ms: u64,
 

@@ -79,6 +79,12 @@ pub struct Counters {
     pub volatile_dropped: u64,
     /// The server's own log lines that were dropped before a shard took them.
     pub log_lines_missed: u64,
+    /// Calls refused because too many waited.
+    pub calls_refused: u64,
+    /// Calls answered as the first call with their idempotency key was.
+    pub calls_repeated: u64,
+    /// Idempotency keys forgotten early.
+    pub keys_forgotten: u64,
     /// Sockets that came back and missed nothing.
     pub recovered: u64,
     /// The state of rooms.

@@ -38,9 +38,6 @@ pub use machine::Entropy;
 /// Kept of the drain limit for the process to end after its shards, at most this and a tenth of the limit.
 const EXIT_RESERVE_MS: u64 = 500;
 
-/// Bytes of the body of an HTTP call.
-const CALL_BODY_MAX: usize = 1024 * 1024;
-
 /// Why the server did not start.
 #[derive(Debug)]
 pub enum StartError {
@@ -166,7 +163,7 @@ fn shard<A: App>(config: &Config, place: Place, app: A, bare: Option<String>) ->
         cors,
         addresses: shared.addresses,
     };
-    let routes = Routes { socket_io: config.path.clone(), bare, call_body_max: CALL_BODY_MAX };
+    let routes = Routes { socket_io: config.path.clone(), bare, call_body_max: config.http_body_max_bytes };
     let sockets = Sockets::new(app, index, shards, config.max_payload_bytes, recovery);
     Shard::new(settings, routes, sockets, entropy, now.mono_ms)
 }

@@ -6,7 +6,8 @@
 
 use super::AgentsSettings;
 use super::answers::{acknowledge, greet, refuse};
-use super::broadcast::{self, Draft, put_number, put_room};
+use super::api::{self, Api};
+use super::broadcast::{Draft, put_number, put_room};
 use super::client::{Client, bring, check_name, identity, parties, speaker, take_away};
 use super::completion::{self, Deadlines};
 use super::dedupe::{self, Dedupe};
@@ -17,7 +18,7 @@ use super::ids::Ids;
 use super::json::{Args, ParseError, Parser, put_str};
 use super::liveness::Liveness;
 use super::logs::{self, Logs};
-use super::mail::{Asker, Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Party, Publish, RejoinRoom};
+use super::mail::{Asker, Delivery, JoinRoom, Joined, LeaveRoom, Mail, Party, Publish, Publisher, RejoinRoom};
 use super::permission::{self, check_room, check_sender};
 use super::questions::Questions;
 use super::world::{Bounds, World};
@@ -38,7 +39,8 @@ pub struct Agents {
     pub(super) logs: Logs,
     pub(super) liveness: Liveness,
     pub(super) deadlines: Deadlines,
-    parser: Option<Parser>,
+    pub(super) api: Api,
+    pub(super) parser: Option<Parser>,
 }
 
 impl Agents {
@@ -59,6 +61,7 @@ impl Agents {
             logs: Logs::new(Arc::clone(&settings.log_feed)),
             liveness: Liveness::default(),
             deadlines: Deadlines::new(settings.complete_timeout_ms),
+            api: Api::new(settings.dedupe_window_ms),
             parser: None,
             settings,
         }
@@ -132,11 +135,12 @@ impl Agents {
             dm: message.dm,
             speaker,
             is_new,
+            id: None,
             draft: Draft::new(message),
-            asker,
+            extra: None,
         };
         let home = cx.home(room);
-        cx.post(home, Mail::Publish(Box::new(publish)));
+        cx.post(home, Mail::Publish(Publisher::Socket(asker), Box::new(publish)));
         Ok(())
     }
 
@@ -187,30 +191,6 @@ impl Agents {
             out.extend_from_slice(br#","members":"#);
             put_number(out, members.into());
         });
-    }
-
-    fn deliver_message(&self, cx: &mut Context<'_, Self>, room: &RoomId, message: &Ordered) {
-        let asker = message.asker;
-        let frame = message.broadcast.frame();
-        if message.shard != cx.hub.shard() || cx.hub.session(asker.socket).is_none() {
-            return cx.deliver(room, frame, None);
-        }
-        match &message.message_id {
-            Some(message_id) => {
-                cx.deliver(room, frame, Some(asker.socket));
-                cx.emit_recoverable(asker.socket, |out| message.broadcast.put_own_copy(out, message_id));
-            }
-            None => {
-                cx.deliver(room, frame, None);
-                if !cx.hub.is_in(asker.socket, room) {
-                    cx.send_prepared(asker.socket, frame);
-                }
-            }
-        }
-        self.confirm_message(cx, asker, room, message.stamp, message.message_id.as_deref());
-        if message.complete {
-            cx.emit_recoverable(asker.socket, |out| broadcast::put_complete(out, room, message.server));
-        }
     }
 }
 
@@ -317,7 +297,7 @@ impl App for Agents {
         match mail {
             Mail::Join(join) => self.join_room(cx, from, *join),
             Mail::Leave(leave) => self.leave_room(cx, from, *leave),
-            Mail::Publish(publish) => self.publish(cx, from, *publish),
+            Mail::Publish(by, publish) => self.publish(cx, from, by, *publish),
             Mail::Rejoin(rejoin) => self.rejoin_room(cx, *rejoin),
             Mail::AskState(question) => self.answer_state(cx, from, *question),
             Mail::State(answer) => self.state_answered(cx, *answer),
@@ -330,10 +310,13 @@ impl App for Agents {
                 out.extend_from_slice(br#","roomId":"#);
                 put_room(out, &room);
             }),
-            Mail::Repeated(room, asker, stamp, message_id) => {
+            Mail::Repeated(room, Publisher::Socket(asker), stamp, message_id) => {
                 self.confirm_message(cx, asker, &room, stamp, message_id.as_deref());
             }
-            Mail::Unsent(asker, fault) => refuse(cx, asker, "message", &(*fault).into()),
+            Mail::Repeated(_, Publisher::Call(call), stamp, _) => self.call_published(cx, call, stamp),
+            Mail::Unsent(Publisher::Socket(asker), fault) => refuse(cx, asker, "message", &(*fault).into()),
+            Mail::Unsent(Publisher::Call(call), fault) => self.call_refused(cx, call, *fault),
+            Mail::Call(mail) => self.call_mail(cx, from, mail),
         }
         cx.engine.counters.rooms = self.world.counters();
     }
@@ -358,12 +341,24 @@ impl App for Agents {
         permission::look(cx, socket);
     }
 
-    fn serves(&self, _: &str) -> bool {
-        false
+    fn serves(&self, path: &str) -> bool {
+        api::serves(path)
     }
 
-    fn call(&mut self, _: &mut Context<'_, Self>, _: ConnectionKey, _: &Head<'_>, _: &mut [u8]) -> Answer {
-        Answer::Json(404, r#"{"error":"There is nothing at this path."}"#.to_owned())
+    fn call(&mut self, cx: &mut Context<'_, Self>, from: ConnectionKey, head: &Head<'_>, body: &mut [u8]) -> Answer {
+        self.api_call(cx, from, head, body)
+    }
+
+    fn refusal(&self, status: u16, message: &str) -> String {
+        api::refusal(status, message)
+    }
+
+    fn calls_open(&self) -> usize {
+        self.api.calls.len()
+    }
+
+    fn give_up_calls(&mut self, cx: &mut Context<'_, Self>) {
+        self.give_up(cx);
     }
 }
 

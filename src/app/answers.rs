@@ -1,10 +1,10 @@
 //! What a socket is told of what it asked for.
 
 use super::Agents;
-use super::broadcast::{put_number, put_room, put_uuid};
+use super::broadcast::{put_complete, put_number, put_room, put_uuid};
 use super::events::{Form, Refusal};
 use super::json::put_str;
-use super::mail::{Asker, Stamp};
+use super::mail::{Asker, Ordered, Publisher, Stamp};
 use crate::rooms::RoomId;
 use crate::socket::{Context, SocketKey};
 use uuid::Uuid;
@@ -27,6 +27,38 @@ impl Agents {
                 }
                 out.extend_from_slice(b"}]");
             });
+        }
+    }
+
+    /// A message for the members of the room here, and for its sender if that is here.
+    pub(super) fn deliver_message(&mut self, cx: &mut Context<'_, Self>, room: &RoomId, message: &Ordered) {
+        let frame = message.broadcast.frame();
+        if message.shard != cx.hub.shard() {
+            return cx.deliver(room, frame, None);
+        }
+        let asker = match message.by {
+            Publisher::Socket(asker) if cx.hub.session(asker.socket).is_some() => asker,
+            Publisher::Socket(_) => return cx.deliver(room, frame, None),
+            Publisher::Call(call) => {
+                cx.deliver(room, frame, None);
+                return self.call_published(cx, call, message.stamp);
+            }
+        };
+        match &message.message_id {
+            Some(message_id) => {
+                cx.deliver(room, frame, Some(asker.socket));
+                cx.emit_recoverable(asker.socket, |out| message.broadcast.put_own_copy(out, message_id));
+            }
+            None => {
+                cx.deliver(room, frame, None);
+                if !cx.hub.is_in(asker.socket, room) {
+                    cx.send_prepared(asker.socket, frame);
+                }
+            }
+        }
+        self.confirm_message(cx, asker, room, message.stamp, message.message_id.as_deref());
+        if message.complete {
+            cx.emit_recoverable(asker.socket, |out| put_complete(out, room, message.server));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Outgoing events, in the exact order of keys of the contract.
 
 use super::events::{Message, Piece, STREAM_CHUNK, STREAM_ERROR, Stream};
-use super::json::put_str;
+use super::json::{Value, put_str};
 use super::mail::Stamp;
 use crate::rooms::RoomId;
 use crate::wire::prepared::{Outline, Prepared};
@@ -15,6 +15,8 @@ pub struct Draft {
     /// Where in the array `createdAt` and `id` go.
     created_at: usize,
     id: usize,
+    /// Where `updatedAt` goes, if it has one.
+    updated_at: Option<usize>,
 }
 
 /// A `messageBroadcast`, ready to be sent and kept.
@@ -53,10 +55,30 @@ pub fn put_number(out: &mut Vec<u8>, number: u64) {
 impl Draft {
     /// Serialises a message.
     pub fn new(message: &Message<'_>) -> Self {
+        Self::with(message, |_| None)
+    }
+
+    /// Serialises an action, of which there will be later states. `raw`: the agent's own form of it.
+    pub fn of_action(message: &Message<'_>, raw: Option<Value<'_>>) -> Self {
+        Self::with(message, |out| {
+            out.extend_from_slice(br#","updatedAt":"#);
+            let updated_at = out.len();
+            out.extend_from_slice(&TIME_GAP);
+            out.extend_from_slice(br#","rawMessage":"#);
+            match raw {
+                Some(raw) => raw.put(out),
+                None => out.extend_from_slice(b"{}"),
+            }
+            Some(updated_at)
+        })
+    }
+
+    /// `more` appends further members, each with a comma in front, and says where `updatedAt` goes.
+    fn with(message: &Message<'_>, more: impl FnOnce(&mut Vec<u8>) -> Option<usize>) -> Self {
         /// Bytes of an array with empty strings, and some more.
         const FRAMEWORK: usize = 448;
         let strings = [message.name, message.text, message.source, message.thought];
-        let (mut created_at, mut id) = (0, 0);
+        let (mut created_at, mut id, mut updated_at) = (0, 0, None);
         let capacity = FRAMEWORK + strings.iter().map(|s| s.len()).sum::<usize>();
         let outline = Outline::event(capacity, |out| {
             let start = out.len();
@@ -97,9 +119,10 @@ impl Draft {
             out.extend_from_within(room);
             out.extend_from_slice(br#","messageServerId":"#);
             out.extend_from_within(server);
+            updated_at = more(out).map(|at| at - start);
             out.extend_from_slice(b"}]");
         });
-        Self { outline, created_at, id }
+        Self { outline, created_at, id, updated_at }
     }
 
     /// The broadcast with its stamp.
@@ -107,9 +130,11 @@ impl Draft {
         let array = self.outline.array();
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(stamp.created_at.min(TIME_MAX)).as_bytes();
-        let time_end = self.created_at + TIME_GAP.len();
-        if let Some(gap) = array.get_mut(time_end - digits.len()..time_end) {
-            gap.copy_from_slice(digits);
+        for time in [Some(self.created_at), self.updated_at].into_iter().flatten() {
+            let end = time + TIME_GAP.len();
+            if let Some(gap) = array.get_mut(end - digits.len()..end) {
+                gap.copy_from_slice(digits);
+            }
         }
         if let Some(gap) = array.get_mut(self.id..self.id + Hyphenated::LENGTH) {
             stamp.id.as_hyphenated().encode_lower(gap);

@@ -92,6 +92,16 @@ impl App for Echo {
     }
 
     fn call(&mut self, _: &mut Context<'_, Self>, _: ConnectionKey, _: &Head<'_>, _: &mut [u8]) -> Answer {
-        Answer::Json(404, r#"{"error":"There is nothing at this path."}"#.to_owned())
+        Answer::Json { status: 404, headers: "", json: self.refusal(404, "There is nothing at this path.") }
     }
+
+    fn refusal(&self, _: u16, message: &str) -> String {
+        serde_json::json!({ "error": message }).to_string()
+    }
+
+    fn calls_open(&self) -> usize {
+        0
+    }
+
+    fn give_up_calls(&mut self, _: &mut Context<'_, Self>) {}
 }

@@ -242,7 +242,7 @@ fn content<'a>(
 }
 
 /// Whether metadata says that the room is a conversation of two, and with whom.
-fn dm(fields: &Fields<'_>, metadata: Option<Value<'_>>) -> Result<Option<Option<Uuid>>, Fault> {
+pub fn dm(fields: &Fields<'_>, metadata: Option<Value<'_>>) -> Result<Option<Option<Uuid>>, Fault> {
     let target = fields.uuid(Key::Target)?;
     let Some(metadata) = metadata else { return Ok(None) };
     let is_dm = metadata.get("isDm").and_then(Value::as_bool) == Some(true)

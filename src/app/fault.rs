@@ -20,6 +20,8 @@ pub enum Code {
     TooLarge,
     /// In more rooms than a socket may be.
     TooManyRooms,
+    /// Something else is there already.
+    Conflict,
     /// The server is full.
     Unavailable,
 }
@@ -35,6 +37,7 @@ impl Code {
             Self::RateLimited => "rate_limited",
             Self::TooLarge => "too_large",
             Self::TooManyRooms => "too_many_rooms",
+            Self::Conflict => "conflict",
             Self::Unavailable => "unavailable",
         }
     }

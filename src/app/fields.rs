@@ -23,6 +23,8 @@ pub enum Key {
     Actions,
     Attachments,
     Metadata,
+    RawMessage,
+    SourceId,
     InReplyTo,
     Target,
     Kind,
@@ -46,7 +48,13 @@ impl Key {
             "authorId" | "author_id" => Self::Author,
             "agentId" | "agent_id" => Self::Agent,
             "entityId" | "entity_id" => Self::Entity,
-            "name" | "senderName" | "sender_name" | "displayName" | "display_name" => Self::Name,
+            "name"
+            | "senderName"
+            | "sender_name"
+            | "displayName"
+            | "display_name"
+            | "authorDisplayName"
+            | "author_display_name" => Self::Name,
             "text" | "message" => Self::Text,
             "content" => Self::Content,
             "messageId" | "message_id" => Self::MessageId,
@@ -55,6 +63,8 @@ impl Key {
             "actions" => Self::Actions,
             "attachments" => Self::Attachments,
             "metadata" => Self::Metadata,
+            "rawMessage" | "raw_message" => Self::RawMessage,
+            "sourceId" | "source_id" => Self::SourceId,
             "inReplyTo" | "in_reply_to" | "inReplyToMessageId" | "in_reply_to_message_id" => Self::InReplyTo,
             "targetUserId" | "recipientId" => Self::Target,
             "type" => Self::Kind,

@@ -14,12 +14,14 @@ pub struct Item {
     pub sender: Uuid,
     /// The very bytes that members were sent, shared with whoever still has to get them.
     pub broadcast: Broadcast,
+    /// What is told of it to callers of the API only, as a JSON object.
+    pub extra: Option<Box<[u8]>>,
 }
 
 impl Item {
     /// Bytes it takes, all told.
     pub fn bytes(&self) -> usize {
-        self.broadcast.bytes() + size_of::<Self>()
+        self.broadcast.bytes() + self.extra.as_ref().map_or(0, |extra| extra.len()) + size_of::<Self>()
     }
 }
 
@@ -60,10 +62,10 @@ impl History {
     }
 
     /// Gives a message new content. It keeps its place and time.
-    pub fn replace(&mut self, id: Uuid, broadcast: Broadcast) -> bool {
+    pub fn replace(&mut self, id: Uuid, broadcast: Broadcast, extra: Option<Box<[u8]>>) -> bool {
         let Some(item) = self.items.iter_mut().rev().find(|item| item.stamp.id == id) else { return false };
         self.bytes -= item.bytes();
-        item.broadcast = broadcast;
+        (item.broadcast, item.extra) = (broadcast, extra);
         self.bytes += item.bytes();
         true
     }
@@ -86,7 +88,7 @@ mod tests {
 
     fn item(n: u64, text: &str) -> Item {
         let stamp = Stamp { id: Uuid::from_u128(n.into()), created_at: 10 * n };
-        Item { stamp, sender: Uuid::nil(), broadcast: Broadcast::of(text.as_bytes()) }
+        Item { stamp, sender: Uuid::nil(), broadcast: Broadcast::of(text.as_bytes()), extra: None }
     }
 
     fn texts<'a>(items: impl Iterator<Item = &'a Item>) -> Vec<&'a str> {
@@ -114,8 +116,8 @@ mod tests {
     fn a_replaced_message_keeps_its_place_and_its_bytes_are_counted() {
         let mut history = History::default();
         (1..=3).for_each(|n| history.push(item(n, "x")));
-        assert!(history.replace(Uuid::from_u128(2), Broadcast::of(b"a longer text")));
-        assert!(!history.replace(Uuid::from_u128(4), Broadcast::of(b"nothing")));
+        assert!(history.replace(Uuid::from_u128(2), Broadcast::of(b"a longer text"), Some(b"{}".as_slice().into())));
+        assert!(!history.replace(Uuid::from_u128(4), Broadcast::of(b"nothing"), None));
         assert_eq!(texts(history.before(None)), ["x", "a longer text", "x"]);
         assert_eq!(history.find(Uuid::from_u128(2)).map(|i| i.stamp.created_at), Some(20));
         assert!(history.find(Uuid::from_u128(4)).is_none());

@@ -5,7 +5,7 @@ use super::completion;
 use super::dedupe::Sent;
 use super::fault::{Code, Fault};
 use super::history::Item;
-use super::mail::{Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Party, Publish, RejoinRoom, Stamp};
+use super::mail::{Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Party, Publish, Publisher, RejoinRoom, Stamp};
 use crate::socket::Context;
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl Agents {
         });
     }
 
-    fn no_room(&self) -> Fault {
+    pub(super) fn no_room(&self) -> Fault {
         Fault::new(Code::Unavailable, "The server has no place for another room now.")
     }
 
@@ -66,23 +66,35 @@ impl Agents {
         }
     }
 
-    pub(super) fn publish(&mut self, cx: &mut Context<'_, Self>, from: usize, publish: Publish) {
+    pub(super) fn publish(&mut self, cx: &mut Context<'_, Self>, from: usize, by: Publisher, publish: Publish) {
         let now = cx.now();
-        let Publish { room: id, server, sender, name, message_id, dm, speaker, is_new, draft, asker } = publish;
+        let Publish { room: id, server, sender, name, message_id, id: chosen, dm, speaker, is_new, draft, extra } =
+            publish;
         // Its shard has noted that the socket brings the sender, whatever becomes of the message.
         if is_new {
             self.world.change(&id, |room| room.enter(speaker, now.unix_ms).last_seen);
         }
         let sent = message_id.as_ref().map(|m| Sent { room: id.clone(), sender, message_id: m.clone() });
         if let Some(stamp) = sent.as_ref().and_then(|sent| self.dedupe.find(sent, now.mono_ms)) {
-            return cx.post(from, Mail::Repeated(id, asker, stamp, message_id));
+            return cx.post(from, Mail::Repeated(id, by, stamp, message_id));
+        }
+        if let Some((room, item)) = chosen.and_then(|chosen| self.world.message(chosen)) {
+            return if room.id() == &id && item.sender == sender {
+                cx.post(from, Mail::Repeated(id, by, item.stamp, message_id));
+            } else {
+                let fault = Fault::new(Code::Conflict, "Another message has this messageId.");
+                cx.post(from, Mail::Unsent(by, Box::new(fault)));
+            };
         }
         let is_agents = matches!(speaker, Party::Agent(_));
         let Self { ids, liveness, deadlines, settings, .. } = self;
         let default = settings.server_id;
         let stored = self.world.open(&id, now.unix_ms, |room| {
             let created_at = room.next_created_at(now.unix_ms);
-            let stamp = Stamp { id: ids.next(cx.engine, created_at), created_at };
+            let stamp = Stamp { id: chosen.unwrap_or_else(|| ids.next(cx.engine, created_at)), created_at };
+            if is_agents && matches!(by, Publisher::Call(_)) {
+                room.enroll(sender, now.unix_ms);
+            }
             room.seen(sender, now.unix_ms).name = name;
             room.belongs_to(server, default);
             if let Some(other) = dm {
@@ -95,21 +107,24 @@ impl Agents {
                 agents.is_empty()
             } else {
                 let has_agents = !agents.is_empty();
-                let asker = Some((from, asker.socket));
-                let waits = completion::wait(deadlines, room, agents, server, asker, now.mono_ms);
+                let sender = match by {
+                    Publisher::Socket(asker) => Some((from, asker.socket)),
+                    Publisher::Call(_) => None,
+                };
+                let waits = completion::wait(deadlines, room, agents, server, sender, now.mono_ms);
                 cx.engine.counters.completions_not_awaited += u64::from(has_agents && !waits);
                 !waits
             };
             (stamp, draft.finish(stamp), complete)
         });
         let Some((stamp, broadcast, complete)) = stored else {
-            return cx.post(from, Mail::Unsent(asker, Box::new(self.no_room())));
+            return cx.post(from, Mail::Unsent(by, Box::new(self.no_room())));
         };
-        self.world.store(&id, Item { stamp, sender, broadcast: broadcast.clone() });
+        self.world.store(&id, Item { stamp, sender, broadcast: broadcast.clone(), extra });
         if let Some(sent) = sent {
             self.dedupe.keep(sent, stamp, now.mono_ms);
         }
-        let ordered = Ordered { broadcast, stamp, server, shard: from, asker, message_id, complete };
+        let ordered = Ordered { broadcast, stamp, server, shard: from, by, message_id, complete };
         cx.hub.fan_out(&id, Some(from), &Delivery::Message(Arc::new(ordered)));
         self.deadlines.arm(cx);
     }

@@ -1,5 +1,7 @@
 //! What shards tell one another about rooms.
 
+use super::api::mail::CallMail;
+use super::api::pending::CallKey;
 use super::broadcast::{Broadcast, Draft};
 use super::events::Form;
 use super::fault::Fault;
@@ -19,6 +21,14 @@ pub struct Asker {
     pub form: Form,
 }
 
+/// Who publishes a message and is told what becomes of it, on the shard the mail came from.
+#[derive(Clone, Copy, Debug)]
+pub enum Publisher {
+    Socket(Asker),
+    /// A call of the HTTP API.
+    Call(CallKey),
+}
+
 /// From one shard to another.
 #[derive(Debug)]
 pub enum Mail {
@@ -29,7 +39,7 @@ pub enum Mail {
     /// To a room's home.
     Rejoin(Box<RejoinRoom>),
     /// To a room's home.
-    Publish(Box<Publish>),
+    Publish(Publisher, Box<Publish>),
     /// To the home of rooms.
     AskState(Box<StateQuestion>),
     /// From the home of rooms.
@@ -47,9 +57,11 @@ pub enum Mail {
     /// From a room's home.
     Done(RoomId, Asker),
     /// From a room's home: this very message was sent before.
-    Repeated(RoomId, Asker, Stamp, Option<Box<str>>),
+    Repeated(RoomId, Publisher, Stamp, Option<Box<str>>),
     /// From a room's home: it was not sent.
-    Unsent(Asker, Box<Fault>),
+    Unsent(Publisher, Box<Fault>),
+    /// About calls of the HTTP API.
+    Call(CallMail),
 }
 
 /// A socket joined.
@@ -153,13 +165,16 @@ pub struct Publish {
     pub sender: Uuid,
     pub name: Box<str>,
     pub message_id: Option<Box<str>>,
+    /// The id it is to have, if its sender may choose one.
+    pub id: Option<Uuid>,
     pub dm: Option<Option<Uuid>>,
-    /// The sender: the agent whose own the socket is, or a user.
+    /// The sender: an agent (the one whose own the socket is, or one that calls), or a user.
     pub speaker: Party,
     /// The socket is in the room and did not speak for the sender there before.
     pub is_new: bool,
     pub draft: Draft,
-    pub asker: Asker,
+    /// What callers of the API are told beyond the broadcast, as a JSON object.
+    pub extra: Option<Box<[u8]>>,
 }
 
 /// What a home gave a message.
@@ -189,7 +204,7 @@ pub struct Ordered {
     pub server: Uuid,
     /// Where the sender is.
     pub shard: usize,
-    pub asker: Asker,
+    pub by: Publisher,
     pub message_id: Option<Box<str>>,
     /// Nobody is going to work on it.
     pub complete: bool,

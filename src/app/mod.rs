@@ -3,6 +3,7 @@
 mod access;
 pub mod agents;
 mod answers;
+mod api;
 pub mod broadcast;
 mod client;
 pub mod completion;

@@ -26,7 +26,7 @@ pub struct AgentsSettings {
     pub server_id: Uuid,
     /// Whether messages to rooms the socket has not joined are refused.
     pub require_join: bool,
-    /// Within this time a repeated `messageId` is the same message; 0: never.
+    /// Within this time a repeated `messageId` or `Idempotency-Key` is the same message; 0: never.
     pub dedupe_window_ms: u64,
     /// Messages a second from one connection; 0: no limit.
     pub rate_messages: u32,

@@ -134,11 +134,11 @@ impl World {
     }
 
     /// Gives a message that is kept new content. It keeps its place and time.
-    pub fn replace(&mut self, message: Uuid, broadcast: Broadcast) -> bool {
+    pub fn replace(&mut self, message: Uuid, broadcast: Broadcast, extra: Option<Box<[u8]>>) -> bool {
         let Some(slot) = self.by_message.get(&message).copied() else { return false };
         let Some(room) = self.rooms.get_mut(slot) else { return false };
         let before = room.history.bytes();
-        if !room.history.replace(message, broadcast) {
+        if !room.history.replace(message, broadcast, extra) {
             return false;
         }
         self.history_bytes = self.history_bytes - before + room.history.bytes();

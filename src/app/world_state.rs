@@ -60,15 +60,7 @@ struct Person {
 impl RoomState {
     /// A room, as far as it fits into `max` bytes.
     pub fn of(room: &Room, max: usize, is_live: impl Fn(Uuid) -> bool) -> Self {
-        let channel = Channel {
-            id: room.id().clone(),
-            server: room.server(),
-            is_dm: room.is_dm,
-            online: room.online,
-            message_count: room.message_count,
-            created_at: room.created_at,
-            updated_at: room.updated_at,
-        };
+        let channel = Channel::of(room);
         let people: Vec<Person> = room.members.iter().map(|(&id, member)| Person::of(id, member, &is_live)).collect();
         let people_bytes = people.iter().map(|p| p.bytes(&channel.id)).sum();
         let (mut messages, mut message_bytes) = (Vec::with_capacity(room.history.len()), 0);
@@ -125,6 +117,20 @@ impl RoomState {
             && let Some(person) = self.people.pop()
         {
             self.people_bytes -= person.bytes(&self.channel.id);
+        }
+    }
+}
+
+impl Channel {
+    fn of(room: &Room) -> Self {
+        Self {
+            id: room.id().clone(),
+            server: room.server(),
+            is_dm: room.is_dm,
+            online: room.online,
+            message_count: room.message_count,
+            created_at: room.created_at,
+            updated_at: room.updated_at,
         }
     }
 }
@@ -204,7 +210,7 @@ pub fn put(out: &mut Vec<u8>, rooms: &[RoomState], room: Option<&RoomId>, now_ms
     put_map(out, rooms, |out, state| {
         put_room(out, &state.channel.id);
         out.push(b':');
-        put_channel(out, state);
+        put_channel_of(out, &state.channel, state.people.iter().map(|person| person.id));
     });
     out.extend_from_slice(br#","messages":"#);
     put_map(out, rooms, |out, state| {
@@ -269,8 +275,13 @@ fn put_people(out: &mut Vec<u8>, people: &BTreeMap<Uuid, Everywhere<'_>>, agents
     });
 }
 
-fn put_channel(out: &mut Vec<u8>, state: &RoomState) {
-    let Channel { id, server, is_dm, online, message_count, created_at, updated_at } = &state.channel;
+/// Appends the channel that a room is, with everybody in it.
+pub fn put_channel(out: &mut Vec<u8>, room: &Room) {
+    put_channel_of(out, &Channel::of(room), room.members.keys().copied());
+}
+
+fn put_channel_of(out: &mut Vec<u8>, channel: &Channel, people: impl Iterator<Item = Uuid>) {
+    let Channel { id, server, is_dm, online, message_count, created_at, updated_at } = channel;
     out.extend_from_slice(br#"{"id":"#);
     put_room(out, id);
     for key in [br#","serverId":"#.as_slice(), br#","messageServerId":"#] {
@@ -282,11 +293,11 @@ fn put_channel(out: &mut Vec<u8>, state: &RoomState) {
     out.extend_from_slice(br#","type":"#);
     put_str(out, if *is_dm { "DM" } else { "GROUP" });
     out.extend_from_slice(br#","sourceType":"auto_created","participants":["#);
-    for (n, person) in state.people.iter().enumerate() {
+    for (n, person) in people.enumerate() {
         if n > 0 {
             out.push(b',');
         }
-        put_uuid(out, person.id);
+        put_uuid(out, person);
     }
     out.push(b']');
     for (key, number) in [

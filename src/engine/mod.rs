@@ -126,6 +126,15 @@ pub trait Protocol {
     /// An HTTP call with its whole body.
     fn call(&mut self, engine: &mut Engine, from: ConnectionKey, head: &Head<'_>, body: &mut [u8]) -> Answer;
 
+    /// The JSON text of an answer to a call that is refused before the protocol sees it.
+    fn refusal(&self, status: u16, message: &str) -> String;
+
+    /// Calls that still have to be answered by [`Engine::answer`].
+    fn calls_open(&self) -> usize;
+
+    /// Answers them all, as the server shuts down.
+    fn give_up_calls(&mut self, engine: &mut Engine);
+
     /// The turn ends: what it queued is written, its batches are about to be forgotten.
     fn end_turn(&mut self, engine: &mut Engine);
 
@@ -136,8 +145,13 @@ pub trait Protocol {
 /// What an HTTP call is answered.
 #[derive(Debug)]
 pub enum Answer {
-    /// With this status and JSON text, at once.
-    Json(u16, String),
+    /// At once.
+    Json {
+        status: u16,
+        /// Further header lines, each ending in CRLF.
+        headers: &'static str,
+        json: String,
+    },
     /// By [`Engine::answer`], later.
     Later,
 }

@@ -61,6 +61,7 @@ fn limits(config: &Config) -> Vec<(&'static str, String)> {
         ("rate-connections", or_off(config.rate_connections)),
         ("rate-messages", or_off(config.rate_messages)),
         ("max-payload", size(config.max_payload_bytes)),
+        ("http-body-max", size(config.http_body_max_bytes)),
         ("max-queue", size(config.max_queue_bytes)),
         ("text-max", size(config.text_max_bytes)),
         ("max-rooms", config.max_rooms.to_string()),

@@ -4,7 +4,7 @@
 //! on the same first-in-first-out ways as all mail: after the first, every operation has reached its room's home; after the
 //! second, every delivery has reached its members. Then everybody is told, flushed and closed; but a client between two
 //! polls can be told only when it polls again, on a connection of any shard, so HTTP goes on for a while. With its mark of
-//! the third round a shard says that all of its sessions know, or that it waits no longer; after it, all is closed.
+//! the third round a shard says that all of its sessions know and all calls are answered, or that it waits no longer; after it, all is closed.
 
 use super::seam::Wire;
 use super::{Mail, Shard};
@@ -97,7 +97,7 @@ impl<P: Protocol> Shard<P> {
             ROUNDS => false,
             round if round <= TELLING => self.drain.is_complete(round - 1),
             _ => {
-                let all_know = self.engine.session_count() == 0;
+                let all_know = self.engine.session_count() == 0 && self.protocol.calls_open() == 0;
                 self.drain.told && (all_know || self.engine.now.mono_ms >= self.drain.grace_ms)
             }
         }
@@ -119,8 +119,9 @@ impl<P: Protocol> Shard<P> {
         }
     }
 
-    /// Gives up who has not polled, and closes what is left.
+    /// Gives up who has not polled and what is not answered, and closes what is left.
     fn end(&mut self) {
+        self.protocol.give_up_calls(&mut self.engine);
         for session in self.engine.session_keys() {
             self.engine.remove_session(session);
         }

@@ -1,6 +1,6 @@
 //! From bytes to requests and packets.
 
-use super::router::Verdict;
+use super::router::{SHUTS_DOWN, Verdict};
 use super::{ConnectionKey, Shard};
 use crate::connection::http::BodyError;
 use crate::connection::websocket::Message;
@@ -252,10 +252,13 @@ impl<P: Protocol> Shard<P> {
         let Some(http) = self.engine.http_mut(key) else { return false };
         http.decoder = decoder;
         match outcome {
+            Outcome::Waits if purpose == Purpose::Call && http.awaiting != Awaiting::Answer => http.decoder.finish(),
             Outcome::Waits => {}
             Outcome::Refused(refusal) => self.engine.answer(key, 400, &refusal.json()),
             Outcome::Ok => self.engine.answer_with(key, 200, "text/html", b"ok", NO_STORE),
-            Outcome::Json(status, json) => self.engine.answer(key, status, &json),
+            Outcome::Json { status, headers, json } => {
+                self.engine.answer_with(key, status, "application/json", json.as_bytes(), headers);
+            }
         }
         false
     }
@@ -282,13 +285,18 @@ impl<P: Protocol> Shard<P> {
                 Err(refusal) => Outcome::Refused(refusal),
             },
             Purpose::Payload(slot, generation) => self.payload(SessionKey { slot, generation }, body),
-            Purpose::Call => match self.protocol.call(&mut self.engine, key, head, body) {
-                Answer::Json(status, json) => Outcome::Json(status, json),
-                Answer::Later => {
-                    self.engine.await_server(key, Awaiting::Answer);
-                    Outcome::Waits
+            Purpose::Call if self.drain.has_told() => {
+                let json = self.protocol.refusal(503, SHUTS_DOWN);
+                Outcome::Json { status: 503, headers: "", json }
+            }
+            Purpose::Call => {
+                // The answer may be given before `call` returns.
+                self.engine.await_server(key, Awaiting::Answer);
+                match self.protocol.call(&mut self.engine, key, head, body) {
+                    Answer::Json { status, headers, json } => Outcome::Json { status, headers, json },
+                    Answer::Later => Outcome::Waits,
                 }
-            },
+            }
         }
     }
 
@@ -336,7 +344,11 @@ impl<P: Protocol> Shard<P> {
         if let Purpose::Payload(slot, generation) = purpose {
             let _ = self.engine.end_post(SessionKey { slot, generation });
         }
-        self.engine.answer(key, status, &Verdict::error_json(message));
+        let json = match purpose {
+            Purpose::Call => self.protocol.refusal(status, message),
+            _ => Verdict::error_json(message),
+        };
+        self.engine.answer(key, status, &json);
         self.settle();
     }
 }
@@ -345,6 +357,10 @@ enum Outcome {
     /// The answer comes later.
     Waits,
     Ok,
-    Json(u16, String),
+    Json {
+        status: u16,
+        headers: &'static str,
+        json: String,
+    },
     Refused(Refusal),
 }

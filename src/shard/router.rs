@@ -19,6 +19,8 @@ pub struct Routes {
 
 /// A WebSocket without further ado (contract A1).
 const PLAIN_WEBSOCKET: &str = "/websocket";
+const FORBIDDEN_ORIGIN: &str = "This origin is not allowed.";
+pub(super) const SHUTS_DOWN: &str = "The server shuts down.";
 const VERSION_13: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
 
 impl Routes {
@@ -78,17 +80,14 @@ impl<P: Protocol> Shard<P> {
             let extra = self.engine.settings.cors.preflight(origin.ok().flatten());
             return Verdict::Answer { status: 204, json: String::new(), extra };
         }
+        let is_call = !is_engine && self.protocol.serves(head.path);
         if origin.is_err() {
-            return if is_engine {
-                Refusal::Forbidden.into()
-            } else {
-                Verdict::refuse(403, "This origin is not allowed.")
-            };
+            return if is_engine { Refusal::Forbidden.into() } else { self.refuse(is_call, 403, FORBIDDEN_ORIGIN) };
         }
         let of_session =
             is_engine && matches!(head.method, Method::Get | Method::Post) && head.query_param("sid").is_some();
         if self.drain.has_told() && !of_session {
-            return Verdict::refuse(503, "The server shuts down.");
+            return self.refuse(is_call, 503, SHUTS_DOWN);
         }
         if is_engine {
             return self.route_engine(key, head).unwrap_or_else(Verdict::from);
@@ -96,11 +95,19 @@ impl<P: Protocol> Shard<P> {
         if head.path == PLAIN_WEBSOCKET {
             return self.route_plain_websocket(key, head);
         }
-        if self.protocol.serves(head.path) {
+        if is_call {
             let limit = self.routes.call_body_max;
             return Verdict::Body { purpose: Purpose::Call, limit, expect_continue: head.expect_continue };
         }
         Verdict::refuse(404, "There is nothing at this path.")
+    }
+
+    /// Refuses a request in the words of those who own the path.
+    fn refuse(&self, is_call: bool, status: u16, message: &str) -> Verdict {
+        if !is_call {
+            return Verdict::refuse(status, message);
+        }
+        Verdict::Answer { status, json: self.protocol.refusal(status, message), extra: String::new() }
     }
 
     /// The order of the checks is the contract's: transport, sid, method, upgrade, version.

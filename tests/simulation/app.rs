@@ -131,8 +131,18 @@ impl App for Rooms {
     }
 
     fn call(&mut self, _: &mut Context<'_, Self>, _: ConnectionKey, _: &Head<'_>, body: &mut [u8]) -> Answer {
-        Answer::Json(200, body.len().to_string())
+        Answer::Json { status: 200, headers: "", json: body.len().to_string() }
     }
+
+    fn refusal(&self, status: u16, _: &str) -> String {
+        status.to_string()
+    }
+
+    fn calls_open(&self) -> usize {
+        0
+    }
+
+    fn give_up_calls(&mut self, _: &mut Context<'_, Self>) {}
 }
 
 impl Rooms {

@@ -178,13 +178,15 @@ impl Fleet {
         }
     }
 
-    fn accept(&mut self, shard: usize) -> Peer {
+    /// A connection that has sent nothing yet.
+    pub fn accept(&mut self, shard: usize) -> Peer {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let key = self.shards[shard].accepted(address, self.now).expect("a place for the connection");
         Peer { shard, key }
     }
 
-    fn receive(&mut self, peer: Peer, bytes: &mut [u8]) {
+    /// Bytes arrive; the turn does not end.
+    pub fn receive(&mut self, peer: Peer, bytes: &mut [u8]) {
         self.shards[peer.shard].received(peer.key, bytes, self.now);
     }
 
@@ -266,6 +268,11 @@ impl Fleet {
     pub fn took_close(&mut self, peer: Peer) -> bool {
         let bytes = self.wires[peer.shard].written.remove(&peer.key).unwrap_or_default();
         matches!(bytes.as_slice(), [.., 0x88, 2, _, _])
+    }
+
+    /// The bytes that came since the last call.
+    pub fn take_bytes(&mut self, peer: Peer) -> Vec<u8> {
+        self.wires[peer.shard].written.remove(&peer.key).unwrap_or_default()
     }
 
     /// The texts of WebSocket messages that came since the last call.

@@ -1,9 +1,12 @@
 //! The application on several shards, without sockets.
 
 mod access;
+mod api;
+mod api_calls;
 mod bad_input;
 mod completion;
 mod fleet;
+mod http;
 mod json;
 mod jwt;
 mod logs;

@@ -11,7 +11,7 @@ fn room(n: u128) -> RoomId {
 
 fn item(n: u64, len: usize) -> Item {
     let stamp = Stamp { id: Uuid::from_u128(n.into()), created_at: n };
-    Item { stamp, sender: Uuid::nil(), broadcast: Broadcast::of(&vec![b'x'; len]) }
+    Item { stamp, sender: Uuid::nil(), broadcast: Broadcast::of(&vec![b'x'; len]), extra: None }
 }
 
 fn world(bounds: Bounds) -> World {
@@ -102,13 +102,13 @@ fn a_replaced_message_stays_where_it_is_and_counts_what_it_has_become() {
     let each = item(1, 1_000).bytes();
     let mut world = world(Bounds { room_bytes: 3 * each, ..bounds() });
     (1..=3).for_each(|n| say(&mut world, 1, n, 1_000));
-    assert!(world.replace(Uuid::from_u128(2), Broadcast::of(&[b'y'; 500])));
+    assert!(world.replace(Uuid::from_u128(2), Broadcast::of(&[b'y'; 500]), None));
     assert_eq!(kept(&world, 1), [3, 2, 1]);
     check(&world);
-    assert!(world.replace(Uuid::from_u128(3), Broadcast::of(&[b'y'; 2_000])));
+    assert!(world.replace(Uuid::from_u128(3), Broadcast::of(&[b'y'; 2_000]), None));
     assert_eq!(kept(&world, 1), [3, 2]);
     check(&world);
-    assert!(!world.replace(Uuid::from_u128(1), Broadcast::of(b"gone")));
+    assert!(!world.replace(Uuid::from_u128(1), Broadcast::of(b"gone"), None));
 }
 
 #[test]

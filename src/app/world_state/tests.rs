@@ -12,7 +12,7 @@ fn room(n: u128, messages: u64, len: usize) -> Room {
     for id in 1..=messages {
         let broadcast = Broadcast::of(format!("{{\"n\":{id},\"text\":\"{}\"}}", "x".repeat(len)).as_bytes());
         let stamp = Stamp { id: Uuid::from_u128(id.into()), created_at: id };
-        room.history.push(Item { stamp, sender: Uuid::nil(), broadcast });
+        room.history.push(Item { stamp, sender: Uuid::nil(), broadcast, extra: None });
     }
     room
 }

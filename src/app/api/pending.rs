@@ -1,0 +1,188 @@
+//! Calls that wait for what other shards say.
+//!
+//! A call's shard keeps it until everybody asked has answered, also when its connection is gone by then. Everybody asked
+//! answers, knowing the room or not, and no mail is lost; so no call waits longer than a few trips between shards.
+
+use super::message::Unstamped;
+use super::problem::Problem;
+use crate::app::mail::Stamp;
+use crate::engine::{Bucket, ConnectionKey};
+use slab::Slab;
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// Calls of a shard that wait; beyond that they are refused.
+pub const CALLS_MAX: usize = 4096;
+/// Channels, or servers, that one answer names.
+pub const LISTED_MAX: usize = 500;
+
+/// Names a call of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallKey {
+    slot: u32,
+    generation: u32,
+}
+
+/// A call that waits.
+#[derive(Debug)]
+pub struct Call {
+    generation: u32,
+    /// Who is to be answered, if still there.
+    pub connection: ConnectionKey,
+    /// The idempotency key it claimed.
+    pub claimed: Option<Box<[u8]>>,
+    /// What its answer is made of.
+    pub answer: Expected,
+    /// How many shards still have to say something.
+    pub waiting: usize,
+}
+
+/// What the answer to a call is made of.
+#[derive(Debug)]
+pub enum Expected {
+    /// The stamp of a message; the answer is the message.
+    Message(Unstamped),
+    /// The stamp of a message; the answer is its id.
+    Ingested,
+    /// What one shard says.
+    One,
+    /// What the one shard says that has the message.
+    Holder,
+    /// The channels of a server: when each was last changed, and its JSON.
+    Channels(Vec<(u64, Box<[u8]>)>),
+    /// The servers an agent takes part in.
+    Servers(Uuid, BTreeSet<Uuid>),
+}
+
+/// What one shard says.
+#[derive(Debug)]
+pub enum Reply {
+    /// The whole answer.
+    Answer(u16, String),
+    /// It does not have the message.
+    Absent,
+    /// The channels it is home to.
+    Channels(Vec<(u64, Box<[u8]>)>),
+    /// The servers of its rooms.
+    Servers(Vec<Uuid>),
+}
+
+/// A status and a JSON text.
+pub type Answered = (u16, String);
+
+/// The calls of a shard, and how fast its connections may still publish.
+#[derive(Debug, Default)]
+pub struct Calls {
+    open: Slab<Call>,
+    generation: u32,
+    /// By slot: the connection's generation, and what it may still publish.
+    buckets: Vec<(u32, Bucket)>,
+}
+
+impl Calls {
+    /// Calls that wait.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Takes up a call; `None`: too many wait.
+    pub fn open(&mut self, connection: ConnectionKey, answer: Expected) -> Option<CallKey> {
+        if self.open.len() >= CALLS_MAX {
+            return None;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let slot = self.open.insert(Call { generation, connection, claimed: None, answer, waiting: 1 });
+        Some(CallKey { slot: slot as u32, generation })
+    }
+
+    /// A call that waits.
+    pub fn get_mut(&mut self, key: CallKey) -> Option<&mut Call> {
+        self.open.get_mut(key.slot as usize).filter(|call| call.generation == key.generation)
+    }
+
+    /// Ends a call.
+    pub fn close(&mut self, key: CallKey) -> Option<Call> {
+        self.get_mut(key)?;
+        self.open.try_remove(key.slot as usize)
+    }
+
+    /// Ends all calls.
+    pub fn close_all(&mut self) -> Vec<Call> {
+        self.open.drain().collect()
+    }
+
+    /// Takes what a shard says; the whole answer, once it is known. Others that were asked may still say something then.
+    pub fn take(&mut self, key: CallKey, reply: Reply) -> Option<Answered> {
+        let call = self.get_mut(key)?;
+        call.waiting = call.waiting.saturating_sub(1);
+        match (&mut call.answer, reply) {
+            (_, Reply::Answer(status, json)) => return Some((status, json)),
+            (Expected::Channels(all), Reply::Channels(some)) => all.extend(some),
+            (Expected::Servers(_, all), Reply::Servers(some)) => all.extend(some),
+            _ => {}
+        }
+        (call.waiting == 0).then(|| call.answer.compose())
+    }
+
+    /// Whether a connection may publish now; `per_second`: 0 for no limit.
+    pub fn may_publish(&mut self, connection: ConnectionKey, per_second: u32, now_ms: u64) -> bool {
+        if per_second == 0 {
+            return true;
+        }
+        let slot = connection.slot as usize;
+        if self.buckets.len() <= slot {
+            self.buckets.resize(slot + 1, (0, Bucket::default()));
+        }
+        let Some((generation, bucket)) = self.buckets.get_mut(slot) else { return false };
+        if *generation != connection.generation {
+            (*generation, *bucket) = (connection.generation, Bucket::default());
+        }
+        bucket.take(per_second, now_ms)
+    }
+}
+
+impl Expected {
+    /// The answer, once everybody has said what there is.
+    fn compose(&mut self) -> Answered {
+        let mut out = br#"{"success":true,"data":{"#.to_vec();
+        match self {
+            Self::Channels(all) => {
+                all.sort_by_key(|(updated_at, _)| std::cmp::Reverse(*updated_at));
+                out.extend_from_slice(br#""channels":["#);
+                super::put_list(&mut out, all.iter().take(LISTED_MAX), |out, (_, json)| out.extend_from_slice(json));
+                out.extend_from_slice(b"]}}");
+            }
+            Self::Servers(agent, all) => {
+                out.extend_from_slice(format!(r#""agentId":"{agent}","messageServers":["#).as_bytes());
+                super::put_list(&mut out, all.iter().take(LISTED_MAX), |out, id| {
+                    crate::app::broadcast::put_uuid(out, *id)
+                });
+                out.extend_from_slice(b"]}}");
+            }
+            Self::Message(_) | Self::Ingested | Self::One | Self::Holder => {
+                let problem = Problem::not_found("Message not found");
+                return (problem.status, problem.json());
+            }
+        }
+        (200, super::text(out))
+    }
+
+    /// The answer, once the message has its place.
+    pub fn stamped(&self, stamp: Stamp) -> Answered {
+        let mut out = Vec::new();
+        match self {
+            Self::Message(message) => {
+                out.extend_from_slice(br#"{"success":true,"data":"#);
+                message.put(&mut out, stamp);
+                out.push(b'}');
+                (201, super::text(out))
+            }
+            _ => {
+                let Stamp { id, .. } = stamp;
+                let message = "Message ingested and published to bus";
+                (202, format!(r#"{{"success":true,"message":"{message}","data":{{"messageId":"{id}"}}}}"#))
+            }
+        }
+    }
+}
