@@ -88,6 +88,11 @@ impl<A: App> Hub<A> {
         self.shards
     }
 
+    /// Who may come back.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
     /// Sockets connected.
     pub fn len(&self) -> usize {
         self.sockets.len()
@@ -186,7 +191,7 @@ impl<A: App> Hub<A> {
         let Some(socket) = self.get_mut(key) else { return };
         socket.rooms = rooms;
         let (until_ms, surplus) = self.recovery.park(key, engine.now.mono_ms);
-        if self.recovery.away() == 1 {
+        if let Some(until_ms) = until_ms {
             engine.wheel.arm(until_ms, RECOVERY_TIMER);
         }
         if let Some(surplus) = surplus {
@@ -428,6 +433,8 @@ impl<A: App> Hub<A> {
     }
 
     pub(super) fn end_turn(&mut self, engine: &mut Engine) {
-        self.recovery.end_turn(&engine.out, &mut self.members, engine.now.mono_ms);
+        let sockets = &self.sockets;
+        let is_known = |key: SocketKey| sockets.get(key.slot as usize).is_some_and(|s| s.generation == key.generation);
+        self.recovery.end_turn(&engine.out, &mut self.members, engine.now.mono_ms, is_known);
     }
 }

@@ -97,6 +97,11 @@ impl Recovery {
         self.kept.bytes()
     }
 
+    /// Whether nothing is noted of any socket, as when there is none.
+    pub fn is_clear(&self) -> bool {
+        self.away.is_empty() && self.trimmed.is_empty()
+    }
+
     /// Sockets that may come back.
     pub fn away(&self) -> usize {
         self.away.len()
@@ -130,8 +135,15 @@ impl Recovery {
         }
     }
 
-    /// The turn ends: its events are kept; those too old or too many are dropped.
-    pub(super) fn end_turn(&mut self, out: &Outbound, members: &mut Members, now_ms: u64) {
+    /// The turn ends: its events are kept; those too old or too many are dropped. `is_known`: whether a socket is there,
+    /// connected or away.
+    pub(super) fn end_turn(
+        &mut self,
+        out: &Outbound,
+        members: &mut Members,
+        now_ms: u64,
+        is_known: impl Fn(SocketKey) -> bool,
+    ) {
         for (offset, target, batch, range) in self.pending.drain(..) {
             let place = self.kept.push(out.batch_bytes(batch, range));
             self.log.push_back(Event { offset, at_ms: now_ms, target, place });
@@ -143,20 +155,34 @@ impl Recovery {
             self.kept.pop(event.place, self.log.front().map(|e| e.place));
             match event.target {
                 Target::Room { room, serial, .. } => members.trim(room, serial, event.offset),
-                Target::Socket(socket) => {
+                Target::Socket(socket) if is_known(socket) => {
                     self.trimmed.insert(socket, event.offset);
                 }
+                Target::Socket(_) => {}
             }
         }
     }
 
-    /// A socket goes away. Returns when it is to be given up, and one that must be given up now to keep the bound.
-    pub(super) fn park(&mut self, socket: SocketKey, now_ms: u64) -> (u64, Option<SocketKey>) {
+    /// A socket goes away. Returns when the timer must be armed for it, if nobody's is, and one that must be given up now
+    /// to keep the bound.
+    pub(super) fn park(&mut self, socket: SocketKey, now_ms: u64) -> (Option<u64>, Option<SocketKey>) {
         let until_ms = now_ms + self.settings.window_ms;
-        let surplus = (self.away.len() >= AWAY_MAX).then(|| self.expiry.front().map(|&(_, socket)| socket)).flatten();
+        let surplus = if self.away.len() >= AWAY_MAX { self.longest_away() } else { None };
+        // The timer is armed as long as anybody is in the queue, whether still away or not.
+        let unwatched = self.expiry.is_empty();
         self.away.insert(socket, until_ms);
         self.expiry.push_back((until_ms, socket));
-        (until_ms, surplus)
+        (unwatched.then_some(until_ms), surplus)
+    }
+
+    fn longest_away(&mut self) -> Option<SocketKey> {
+        while let Some(&(until_ms, socket)) = self.expiry.front() {
+            if self.away.get(&socket) == Some(&until_ms) {
+                return Some(socket);
+            }
+            self.expiry.pop_front();
+        }
+        None
     }
 
     /// Whether a socket is away.

@@ -205,7 +205,7 @@ impl Crowd {
             Phase::Check => {
                 for client in 0..self.clients.len() {
                     let Some(session) = self.clients[client].session.as_ref() else { continue };
-                    if session.blameless {
+                    if self.is_blameless(client) {
                         let view = &self.clients[client].view;
                         assert!(session.connected, "client {client} is not connected");
                         assert!(!view.is_waiting(), "client {client}: an acknowledgement is missing: {view:?}");
@@ -228,7 +228,9 @@ impl Crowd {
             }
             Phase::Drained => {
                 for (shard, core) in self.cluster.cores.iter().enumerate() {
-                    assert!(core.is_drained(), "shard {shard} is not drained");
+                    let engine = core.engine();
+                    let left: Vec<_> = engine.connection_keys().into_iter().map(|k| engine.connection(k)).collect();
+                    assert!(core.is_drained(), "shard {shard} is not drained: {left:?}");
                 }
             }
         }
@@ -334,7 +336,9 @@ impl Crowd {
                 let short_us = self.conditions.ping_timeout_ms * 1000 / 4;
                 let long = self.random.chance(300);
                 session.blameless &= !long;
+                session.slept_long |= long;
                 session.frozen = own_pool;
+                session.thawed_us = if own_pool { u64::MAX } else { session.thawed_us };
                 for &link in links.iter().filter(|_| own_pool) {
                     self.freeze(link, true);
                 }
@@ -399,8 +403,10 @@ impl Crowd {
     }
 
     fn thaw(&mut self, client: usize) {
+        let now_us = self.now_us();
         let Some(session) = self.session(client) else { return };
         session.frozen = false;
+        session.thawed_us = now_us;
         for link in session.links.clone() {
             self.freeze(link, false);
             self.resume(link);
@@ -424,6 +430,7 @@ impl Crowd {
             assert_eq!(engine.out.len(), 0, "sinks of shard {shard}");
             assert_eq!(hub.len(), 0, "sockets of shard {shard}");
             assert_eq!(hub.rooms(), (0, 0), "rooms of shard {shard}");
+            assert!(hub.recovery().is_clear(), "sockets of shard {shard} that may come back");
             assert!(engine.wheel.is_empty(), "timers of shard {shard}");
             assert_eq!(core.is_drained(), draining, "shard {shard}");
         }
@@ -431,12 +438,12 @@ impl Crowd {
             return;
         }
         for (number, client) in self.clients.iter().enumerate() {
-            // Whoever polls on new connections cannot be reached, nor who is about to upgrade.
+            // Whoever polls on new connections cannot be reached, nor who is about to upgrade, nor who does not read.
             let polls_on = self.pools[client.pool].reuse == Reuse::Always;
             let reached = |s: &&Session| match s.carrier {
                 // A server that goes completes no upgrade.
                 Carrier::WebSocket(_) => s.upgraded_us == 0 || s.upgraded_us + UPGRADE_US < self.drained_us,
-                Carrier::Polling => polls_on && s.probe.is_none() && self.is_prompt(),
+                Carrier::Polling => polls_on && s.probe.is_none() && self.is_prompt() && s.thawed_us < self.drained_us,
                 Carrier::Opening => false,
             };
             if let Some(session) = client.session.as_ref().filter(|s| s.blameless && s.connected).filter(reached) {
