@@ -101,6 +101,14 @@ impl Engine {
         }
     }
 
+    /// Frees a session that has ended. A poll that has just come is answered first: nobody else would.
+    pub fn end_polling(&mut self, key: SessionKey) {
+        if self.is_polling(key) {
+            self.answer_poll(key.slot);
+        }
+        self.remove_session(key);
+    }
+
     /// The next packets of a sink as a payload.
     fn take_payload(&mut self, sink: crate::connection::outbound::SinkKey) -> Vec<u8> {
         let mut body = Vec::new();

@@ -270,7 +270,10 @@ impl Engine {
     pub fn remove_session(&mut self, key: SessionKey) {
         let owned = self.sessions.get(key.slot as usize).is_some_and(|s| s.generation == key.generation);
         if owned && let Some(session) = self.sessions.try_remove(key.slot as usize) {
-            self.out.close(session.sink);
+            // A signpost has no sink: the one it had may be somebody else's.
+            if !matches!(session.transport, Transport::Moved(_)) {
+                self.out.close(session.sink);
+            }
             self.guest_left(&session);
         }
     }

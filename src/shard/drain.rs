@@ -123,8 +123,10 @@ impl<P: Protocol> Shard<P> {
     fn end(&mut self) {
         self.protocol.give_up_calls(&mut self.engine);
         for session in self.engine.session_keys() {
-            self.engine.remove_session(session);
+            self.engine.close_session_with(session, CloseReason::ServerShuttingDown, 1001);
+            self.engine.end_polling(session);
         }
+        self.settle();
         for connection in self.engine.connection_keys() {
             if matches!(self.engine.connection(connection).map(|c| &c.stage), Some(Stage::Http(_))) {
                 self.engine.end_idle(connection);

@@ -125,6 +125,9 @@ impl<P: Protocol> Shard<P> {
                 let elsewhere = shard != self.engine.settings.shard && shard < self.engine.settings.shards;
                 let session = match self.engine.find_session(&sid) {
                     None if elsewhere => return Ok(Verdict::Move(shard)),
+                    None if self.drain.has_told() && head.method == Method::Post => {
+                        return Ok(self.pass_over(u32::MAX, 0, head));
+                    }
                     None => return Err(Refusal::SessionIdUnknown),
                     Some(session) => session,
                 };
@@ -190,8 +193,7 @@ impl<P: Protocol> Shard<P> {
         }
         let (slot, generation) = (session.slot, session.generation);
         let purpose = match head.method {
-            // An error would keep the client from polling for what it is to be told.
-            Method::Post if self.drain.has_told() => Purpose::Payload(slot, generation),
+            Method::Post if self.drain.has_told() => return Ok(self.pass_over(slot, generation, head)),
             Method::Get => Purpose::Poll(Some((slot, generation))),
             Method::Post => {
                 self.engine.begin_post(key, session)?;
@@ -205,6 +207,12 @@ impl<P: Protocol> Shard<P> {
         };
         let limit = self.engine.settings.max_payload;
         Ok(Verdict::Body { purpose, limit, expect_continue: head.expect_continue })
+    }
+
+    /// A payload that comes too late. An error would keep the client from reading what it is told by its poll.
+    fn pass_over(&self, slot: u32, generation: u32, head: &Head<'_>) -> Verdict {
+        let (purpose, limit) = (Purpose::Payload(slot, generation), self.engine.settings.max_payload);
+        Verdict::Body { purpose, limit, expect_continue: head.expect_continue }
     }
 
     fn route_plain_websocket(&mut self, key: ConnectionKey, head: &Head<'_>) -> Verdict {

@@ -74,8 +74,14 @@ pub struct Session {
     pub giving_up: bool,
     /// Nothing was done for which a server may end it.
     pub blameless: bool,
+    /// It was frozen for longer than the server may wait for a pong.
+    pub slept_long: bool,
     pub answers_pings: bool,
     pub frozen: bool,
+    /// When it was last frozen, and thawed; `u64::MAX` while it is.
+    pub thawed_us: u64,
+    /// When an answer to a poll last held as many packets as one may: more wait, and the client may fall behind.
+    full_us: Option<u64>,
     /// When it left polling.
     pub upgraded_us: u64,
     /// The server said that it goes.
@@ -109,7 +115,16 @@ pub struct Client {
     pub claim: Option<Claim>,
     /// The last offset it saw, of whatever socket.
     offset: Option<String>,
+    /// Until when an earlier session of its own may still arrive with the same claim and take the socket from a later one.
+    contested_until_us: u64,
 }
+
+/// Time in which a claim reaches the socket's shard or is given up: a WebSocket that moves has 10 s to be read empty.
+const CONTEST_US: u64 = 12_000_000;
+/// Time in which what was sent before a connection broke would have arrived.
+const TRANSIT_US: u64 = 2_000_000;
+/// Packets in an answer to a poll, at most.
+const PACKETS_MAX: usize = 16;
 
 /// All clients, and the server they speak to.
 pub struct Crowd {
@@ -142,7 +157,7 @@ fn room_number(name: &str) -> usize {
 impl Client {
     pub fn new(pool: usize, window: usize, pace: Option<(usize, u64)>) -> Self {
         let view = View::default();
-        Self { epoch: 0, pool, window, pace, session: None, view, claim: None, offset: None }
+        Self { epoch: 0, pool, window, pace, session: None, view, claim: None, offset: None, contested_until_us: 0 }
     }
 }
 
@@ -190,8 +205,11 @@ impl Crowd {
             connected: false,
             giving_up: false,
             blameless,
+            slept_long: false,
             answers_pings: true,
             frozen: false,
+            thawed_us: 0,
+            full_us: None,
             upgraded_us: 0,
             told: false,
             binary: VecDeque::new(),
@@ -327,8 +345,12 @@ impl Crowd {
             if what == What::Handshake {
                 session.carrier = Carrier::Polling;
             }
+            let packets = packets(&response.body);
+            if packets.len() == PACKETS_MAX {
+                session.full_us = Some(self.cluster.world.now_us);
+            }
             let epoch = self.clients[client].epoch;
-            for packet in packets(&response.body) {
+            for packet in packets {
                 if self.clients[client].epoch == epoch {
                     self.packet(client, packet);
                 }
@@ -347,11 +369,14 @@ impl Crowd {
 
     /// A connection ended in front of an answer.
     pub fn unanswered(&mut self, client: usize, what: What) {
+        let draining = self.cluster.world.draining;
         let Some(session) = self.session(client) else { return };
         if what == What::Poll && session.carrier != Carrier::Polling {
             session.polling = false;
             return;
         }
+        // A server that goes closes a connection between two requests, perhaps while one is on its way (RFC 9112 §9.5).
+        session.blameless &= !(draining && what == What::Post);
         self.lost(client, &format!("{what:?} is not answered"));
     }
 
@@ -396,8 +421,8 @@ impl Crowd {
         if session.carrier == Carrier::WebSocket(link) {
             self.lost(client, "the WebSocket is closed");
         } else if session.probe.is_some_and(|(probe, _)| probe == link) {
-            assert!(!session.blameless || draining, "client {client}: the probe is closed");
             session.probe = None;
+            assert!(!self.is_blameless(client) || draining, "client {client}: the probe is closed");
             self.flush(client);
             self.poll(client);
         }
@@ -405,9 +430,9 @@ impl Crowd {
 
     /// The session is over, though the client did not want it so.
     fn lost(&mut self, client: usize, why: &str) {
+        self.trace(client, || format!("is lost: {why}"));
         let draining = self.cluster.world.draining;
-        let blameless = self.session(client).is_some_and(|s| s.blameless);
-        assert!(!blameless || draining, "client {client}: {why}");
+        assert!(!self.is_blameless(client) || draining, "client {client}: {why}");
         if draining {
             // What it was told is looked at in the end.
             if let Some(session) = self.session(client) {
@@ -419,13 +444,32 @@ impl Crowd {
         self.part(client, true);
     }
 
+    /// Whether the server has no reason to end the client's session, or to leave it without an answer.
+    pub fn is_blameless(&self, client: usize) -> bool {
+        let user = &self.clients[client];
+        let Some(session) = &user.session else { return false };
+        let contested = self.now_us() < user.contested_until_us;
+        session.blameless && !contested && !self.is_behind(session)
+    }
+
+    /// Whether the client polls slower than packets come, so that a ping may reach it too late.
+    fn is_behind(&self, session: &Session) -> bool {
+        let patience_us = self.conditions.ping_timeout_ms * 1000 + TRANSIT_US;
+        session.full_us.is_some_and(|full_us| self.now_us() < full_us + patience_us)
+    }
+
     /// The session is over. `broken`: the server takes it for an accident, so that the socket may come back.
     pub fn part(&mut self, client: usize, broken: bool) {
         self.trace(client, || format!("parts, broken: {broken}"));
         let (now_us, window_us) = (self.now_us(), self.conditions.recovery_window_ms * 1000);
-        let certain = broken && !self.conditions.small_recovery;
+        let Some(session) = self.clients[client].session.take() else { return };
+        // What a slow reader has not read may be too old to be kept.
+        let prompt = self.clients[client].pace.is_none() && !session.slept_long && !self.is_behind(&session);
+        let certain = broken && !self.conditions.small_recovery && prompt;
         let user = &mut self.clients[client];
-        let Some(session) = user.session.take() else { return };
+        if !session.connected && user.claim.is_some() {
+            user.contested_until_us = now_us + CONTEST_US;
+        }
         user.epoch += 1;
         user.view.broken();
         if session.giving_up {
@@ -436,7 +480,7 @@ impl Crowd {
             if !certain {
                 claim.until_us = None;
             } else if session.connected {
-                claim.until_us = Some(now_us + window_us);
+                claim.until_us = (now_us + window_us).checked_sub(TRANSIT_US);
             }
         }
         let pause_us = if self.random.chance(300) { 0 } else { self.random.range(1, 4_000_000) };

@@ -388,7 +388,7 @@ impl<M> Wire<M> for Hands<'_, M> {
         if world.random.chance(world.weather.short_writes) {
             room = room.min(world.random.below(200));
         }
-        state.blocked |= room < bytes.len();
+        state.blocked = room < bytes.len();
         bytes.truncate(room);
         let (sent, delay_us) = (bytes.len(), world.weather.delay(&mut world.random));
         if sent > 0 {

@@ -75,6 +75,7 @@ impl Crowd {
         let shared = matches!(&role, Role::Http { pool, .. } if self.pools[*pool].shared);
         let link = self.cluster.world.connect(if shared { 1 << 20 } else { window });
         let pace = if shared { None } else { pace };
+        self.trace(client, || format!("opens link {link}"));
         self.ends.push(End { role, frozen: false, pace, paused: false });
         assert_eq!(self.ends.len(), link + 1);
         link
