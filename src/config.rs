@@ -93,6 +93,10 @@ pub struct Config {
     #[arg(long, value_enum, default_value_t = Switch::On, help_heading = "Threads and I/O")]
     pub pin: Switch,
 
+    /// Let memory be mapped in pages of 2 MiB: less CPU with much memory in use, more memory with little
+    #[arg(long, value_enum, default_value_t = Switch::Off, help_heading = "Threads and I/O")]
+    pub huge_pages: Switch,
+
     /// How the kernel is asked for I/O; `auto`: io_uring, or epoll where io_uring is refused
     #[arg(long, value_enum, default_value_t = Io::Auto, help_heading = "Threads and I/O")]
     pub io: Io,

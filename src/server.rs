@@ -180,6 +180,9 @@ where
     F: Fn(&Config, Place) -> C + Send + Sync + 'static,
 {
     let open_files = machine::raise_open_files();
+    if let Err(error) = machine::set_huge_pages(config.huge_pages == Switch::On) {
+        tracing::warn!(%error, "cannot choose the size of pages");
+    }
     let (driver, why) = choose_driver(config.io).map_err(StartError::Uring)?;
     let shards = usize::from(*config.workers.get_or_insert_with(machine::shards_by_default));
     let room = machine::connections_within(open_files, shards);

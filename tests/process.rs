@@ -141,6 +141,16 @@ fn start_up_prints_what_is_in_force() {
 
 /// Asserts that the process exits with 0.
 #[track_caller]
+#[test]
+fn huge_pages_are_used_only_when_asked_for() {
+    for (flags, expected) in [(&[][..], "0"), (&["--huge-pages", "on"], "1")] {
+        let server = Server::start(flags);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+        assert_eq!(line.map(str::trim), Some(expected), "{flags:?}");
+    }
+}
+
 fn assert_exits(server: &Server, limit: Duration) {
     let status = server.exit_status(limit);
     assert_eq!(status.code(), Some(0), "{status}\n{}", server.log());

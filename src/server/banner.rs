@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::config::{Config, Origin};
+use crate::config::{Config, Origin, Switch};
 
 /// What was found out at start.
 pub struct Facts {
@@ -49,6 +49,7 @@ fn limits(config: &Config) -> Vec<(&'static str, String)> {
     });
     vec![
         ("cors-origin", join(origins)),
+        ("huge-pages", on_or_off(config.huge_pages == Switch::On)),
         ("auth-token", on_or_off(config.auth_token.is_some())),
         ("jwt-secret", on_or_off(config.jwt_secret.is_some())),
         ("jwt-secret-file", file(config.jwt_secret_file.as_deref())),

@@ -4,7 +4,7 @@ use std::io;
 use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, disable_transparent_huge_pages, sched_getaffinity, sched_setaffinity};
 
 use crate::mesh::MAX_SHARDS;
 
@@ -31,6 +31,11 @@ pub fn raise_open_files() -> u64 {
         Ok(()) => wanted,
         Err(_) => soft,
     }
+}
+
+/// Whether the kernel may back memory with pages of 2 MiB, which the allocator asks for.
+pub fn set_huge_pages(allowed: bool) -> io::Result<()> {
+    Ok(disable_transparent_huge_pages(!allowed)?)
 }
 
 /// Connections that `open_files` descriptors have room for.
