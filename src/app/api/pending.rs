@@ -186,3 +186,49 @@ impl Expected {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONNECTION: ConnectionKey = ConnectionKey { slot: 3, generation: 1 };
+
+    #[test]
+    fn calls_that_wait_are_bounded() {
+        let mut calls = Calls::default();
+        let first = calls.open(CONNECTION, Expected::One).expect("a place");
+        (1..CALLS_MAX).for_each(|_| assert!(calls.open(CONNECTION, Expected::One).is_some()));
+        assert!(calls.open(CONNECTION, Expected::One).is_none());
+        assert!(calls.close(first).is_some());
+        let second = calls.open(CONNECTION, Expected::One).expect("a place");
+        // The slot is used again; what is said late is not for its new owner.
+        assert_eq!(second.slot, first.slot);
+        assert!(calls.take(first, Reply::Answer(200, String::new())).is_none());
+        assert!(calls.take(second, Reply::Answer(200, String::new())).is_some());
+    }
+
+    #[test]
+    fn the_one_that_has_the_message_answers_for_all_and_nobody_is_an_answer_too() {
+        let mut calls = Calls::default();
+        let asked = |calls: &mut Calls| {
+            let call = calls.open(CONNECTION, Expected::Holder).expect("a place");
+            calls.get_mut(call).expect("open").waiting = 3;
+            call
+        };
+        let call = asked(&mut calls);
+        assert!(calls.take(call, Reply::Absent).is_none());
+        assert_eq!(calls.take(call, Reply::Answer(200, "{}".to_owned())), Some((200, "{}".to_owned())));
+        let call = asked(&mut calls);
+        let answers: Vec<_> = (0..3).filter_map(|_| calls.take(call, Reply::Absent)).collect();
+        assert_eq!(answers.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [404]);
+    }
+
+    #[test]
+    fn a_connection_has_its_own_rate_and_the_next_in_its_slot_a_new_one() {
+        let mut calls = Calls::default();
+        let next = ConnectionKey { generation: 2, ..CONNECTION };
+        assert!((0..10).all(|_| calls.may_publish(CONNECTION, 0, 0)) && calls.buckets.is_empty());
+        assert_eq!([0; 3].map(|now_ms| calls.may_publish(CONNECTION, 2, now_ms)), [true, true, false]);
+        assert!(calls.may_publish(next, 2, 0));
+    }
+}

@@ -231,3 +231,25 @@ fn a_token_is_asked_for() {
         fleet.api_with(0, "POST", "/submit", "X-API-KEY: a secret\r\n", &submission("x")).data(201);
     });
 }
+
+#[test]
+fn a_call_under_way_when_the_server_stops_is_answered_and_no_later_one_is_taken() {
+    each(&AgentsSettings::default(), |fleet| {
+        let peers: Vec<Peer> = (0..4).map(|n| fleet.accept(n % fleet.shards())).collect();
+        let headers = ["", "Idempotency-Key: a\r\n", "Idempotency-Key: b\r\n", "Idempotency-Key: c\r\n"];
+        for (&peer, headers) in peers.iter().zip(headers) {
+            let mut bytes = request("POST", "/submit", headers, &submission("last").to_string());
+            bytes.extend(request("POST", "/submit", "", &submission("too late").to_string()));
+            fleet.receive(peer, &mut bytes);
+        }
+        fleet.drain();
+        for peer in peers {
+            let mut responses = fleet.responses(peer);
+            assert!((1..=2).contains(&responses.len()), "{responses:?}");
+            let late = responses.split_off(1);
+            responses.remove(0).data(201);
+            late.into_iter().for_each(|late| drop(late.refusal(503, "unavailable")));
+        }
+        assert!((0..fleet.shards()).all(|shard| fleet.app(shard).api.calls.len() == 0));
+    });
+}

@@ -178,6 +178,14 @@ impl Fleet {
         }
     }
 
+    /// The server is told to stop.
+    pub fn drain(&mut self) {
+        for shard in &mut self.shards {
+            shard.drain(self.now);
+        }
+        self.advance(3_000);
+    }
+
     /// A connection that has sent nothing yet.
     pub fn accept(&mut self, shard: usize) -> Peer {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
