@@ -8,7 +8,7 @@ use super::AgentsSettings;
 use super::answers::{acknowledge, greet, refuse};
 use super::api::{self, Api};
 use super::broadcast::{Draft, put_number, put_room};
-use super::client::{Client, bring, check_name, identity, parties, speaker, take_away};
+use super::client::{Client, bring, check_name, followed, identity, parties, speaker, take_away};
 use super::completion::{self, Deadlines};
 use super::dedupe::{self, Dedupe};
 use super::events::{self, Event as Asked, Form, Join, Message, Refusal};
@@ -103,6 +103,7 @@ impl Agents {
         let agents = [named_agent, agent].into_iter().flatten().map(Party::Agent);
         let mut parties: Vec<Party> = agents.chain(user.map(Party::User)).collect();
         parties.retain(|&party| bring(cx, asker.socket, &room, party));
+        self.follow(cx, asker.socket, &[]);
         let named = user.zip(name.map(Box::from));
         let home = cx.home(&room);
         let join = JoinRoom { room, is_new, server, parties, named, dm, named_agent, asker };
@@ -112,8 +113,9 @@ impl Agents {
 
     fn leave(&mut self, cx: &mut Context<'_, Self>, asker: Asker, room: &RoomId) -> Result<(), Refusal> {
         check_name(cx, asker.socket, room, "roomId")?;
-        let was_in = cx.leave(asker.socket, room);
+        let (was_in, agents) = (cx.leave(asker.socket, room), followed(cx, asker.socket));
         post_leave(cx, asker.socket, room, was_in, Some(asker));
+        self.follow(cx, asker.socket, &agents);
         Ok(())
     }
 
@@ -178,7 +180,9 @@ impl Agents {
             Ok(members) => members,
             Err(fault) => {
                 cx.leave(asker.socket, &room);
+                let agents = followed(cx, asker.socket);
                 take_away(cx, asker.socket, &room);
+                self.follow(cx, asker.socket, &agents);
                 return refuse(cx, asker, "join", &fault.into());
             }
         };
@@ -237,6 +241,7 @@ impl App for Agents {
         if recovered {
             Self::rejoin(cx, socket);
             self.read_logs(cx, socket);
+            self.follow(cx, socket, &[]);
         }
         if let Some(entity) = entity {
             greet(cx, socket, entity);
@@ -281,6 +286,7 @@ impl App for Agents {
 
     fn disconnected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, _: DisconnectReason) {
         self.forget_reader(cx, socket);
+        self.unfollow(socket, &followed(cx, socket));
         if let Some(agent) = identity(cx, socket).agent {
             self.agent_disconnected(cx, agent);
         }
@@ -306,6 +312,7 @@ impl App for Agents {
             Mail::Stream(stream) => self.stream(cx, from, *stream),
             Mail::AgentSockets(agent, on) => self.note_sockets(cx, agent, from, on),
             Mail::AgentCalled(agent, until_ms) => self.note_call(cx, agent, until_ms),
+            Mail::Logs(lines) => self.take_lines(cx, &lines),
             Mail::Done(room, asker) => acknowledge(cx, asker, |out| {
                 out.extend_from_slice(br#","roomId":"#);
                 put_room(out, &room);

@@ -11,6 +11,7 @@ pub use line::{Filters, Line};
 
 use super::Agents;
 use super::answers::acknowledge;
+use super::client::followed;
 use super::events::Refusal;
 use super::fault::{Code, Fault};
 use super::mail::Asker;
@@ -18,6 +19,7 @@ use crate::socket::{Context, SocketKey};
 use feed::Cursor;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// How often the server's own lines are taken from the feed while somebody reads them.
 const READ_EVERY_MS: u64 = 50;
@@ -40,6 +42,8 @@ pub struct Logs {
     cursor: Option<Cursor>,
     /// By slot: the reader, and whether it may read the server's own lines.
     readers: BTreeMap<u32, (SocketKey, bool)>,
+    /// By agent and slot: who is in a room with an agent that is not itself, and so gets its lines.
+    followers: BTreeMap<(Uuid, u32), SocketKey>,
     /// How many may.
     server_readers: usize,
     /// Whether the timer will fire.
@@ -49,7 +53,14 @@ pub struct Logs {
 impl Logs {
     /// No readers yet.
     pub fn new(feed: Arc<Feed>) -> Self {
-        Self { feed, cursor: None, readers: BTreeMap::new(), server_readers: 0, is_armed: false }
+        Self {
+            feed,
+            cursor: None,
+            readers: BTreeMap::new(),
+            followers: BTreeMap::new(),
+            server_readers: 0,
+            is_armed: false,
+        }
     }
 
     fn insert(&mut self, cx: &mut Context<'_, Agents>, socket: SocketKey, reads_server: bool) {
@@ -137,6 +148,27 @@ impl Agents {
         self.logs.remove(cx, socket);
     }
 
+    /// The agents that a socket joined with changed; they were `before`.
+    pub(super) fn follow(&mut self, cx: &Context<'_, Self>, socket: SocketKey, before: &[Uuid]) {
+        self.unfollow(socket, before);
+        let now = followed(cx, socket).into_iter().map(|agent| ((agent, socket.slot), socket));
+        self.logs.followers.extend(now);
+    }
+
+    /// A socket that joined with these agents is gone.
+    pub(super) fn unfollow(&mut self, socket: SocketKey, agents: &[Uuid]) {
+        for &agent in agents {
+            self.logs.followers.remove(&(agent, socket.slot));
+        }
+    }
+
+    /// Agents' lines, on every shard.
+    pub(super) fn take_lines(&self, cx: &mut Context<'_, Self>, lines: &[Line]) {
+        for line in lines {
+            self.deliver_line(cx, line);
+        }
+    }
+
     /// The time came to take the server's own lines from the feed.
     pub(super) fn read_feed(&mut self, cx: &mut Context<'_, Self>) {
         self.logs.is_armed = false;
@@ -156,8 +188,13 @@ impl Agents {
             filters.is_some_and(|filters| filters.want(line))
         };
         let readers = self.logs.readers.values().filter(|&&(_, reads_server)| reads_server || !line.is_server);
-        let readers: Vec<SocketKey> = readers.map(|&(socket, _)| socket).filter(|&socket| wants(socket)).collect();
-        cx.send_volatile(&line.frames, &readers);
+        let readers = readers.map(|&(socket, _)| socket).filter(|&socket| wants(socket));
+        let followers =
+            line.agent.into_iter().flat_map(|agent| self.logs.followers.range((agent, 0)..=(agent, u32::MAX)));
+        let all = readers.chain(followers.map(|(_, &socket)| socket)).map(|socket| (socket.slot, socket));
+        let all: BTreeMap<u32, SocketKey> = all.collect();
+        let all: Vec<SocketKey> = all.into_values().collect();
+        cx.send_volatile(&line.frames, &all);
     }
 }
 

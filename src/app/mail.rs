@@ -5,6 +5,7 @@ use super::api::pending::CallKey;
 use super::broadcast::{Broadcast, Draft};
 use super::events::Form;
 use super::fault::Fault;
+use super::logs::Line;
 use super::world_state::RoomState;
 use crate::rooms::RoomId;
 use crate::socket::SocketKey;
@@ -54,6 +55,8 @@ pub enum Mail {
     AgentSockets(Uuid, bool),
     /// To all shards: this agent called, and is live until then, in `mono_ms`.
     AgentCalled(Uuid, u64),
+    /// To all shards: what agents logged.
+    Logs(Arc<[Line]>),
     /// From a room's home.
     Done(RoomId, Asker),
     /// From a room's home: this very message was sent before.

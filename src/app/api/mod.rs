@@ -8,6 +8,7 @@ mod access;
 mod body;
 mod home;
 mod idempotency;
+mod logs;
 pub mod mail;
 mod message;
 pub mod pending;
@@ -69,6 +70,9 @@ impl Agents {
                 let server = self.settings.server_id;
                 let json = format!(r#"{{"success":true,"data":{{"messageServerId":"{server}"}}}}"#);
                 return Answer::Json { status: 200, headers: "", json };
+            }
+            Ok((Route::Logs, grant)) => {
+                return self.post_logs(cx, &grant, head, body).unwrap_or_else(Answer::from);
             }
             Ok((Route::Told(told), grant)) => self.read_body(cx, from, told, &grant, head, body),
             Ok((Route::Bare(bare), grant)) => plan::bare(bare, head).and_then(|plan| {

@@ -13,6 +13,8 @@ pub const PREFIX: &str = "/api/messaging";
 pub enum Route {
     /// `GET /message-server/current`
     CurrentServer,
+    /// `POST /logs`
+    Logs,
     /// One with a JSON body.
     Told(Told),
     /// One without.
@@ -87,6 +89,7 @@ pub fn route(method: Method, path: &str) -> Result<Route, Problem> {
         ["action", id] => (PATCH, told("messageId", id, Told::UpdateAction)),
         ["complete"] => (POST, Ok(Route::Told(Told::Complete))),
         ["ingest-external"] => (POST, Ok(Route::Told(Told::Publish(Kind::External)))),
+        ["logs"] => (POST, Ok(Route::Logs)),
         ["agents", id, "message-servers"] => (GET, bare("agentId", id, Bare::ServersOfAgent)),
         ["message-servers", id, "channels"] => (GET, bare("messageServerId", id, Bare::ChannelsOfServer)),
         ["message-server", "current"] => (GET, Ok(Route::CurrentServer)),
@@ -133,7 +136,7 @@ mod tests {
     const AGENT: &str = "0c0c0c0c-0000-4000-8000-000000000001";
 
     /// Method, path, call.
-    fn calls() -> [(Method, &'static str, Route); 13] {
+    fn calls() -> [(Method, &'static str, Route); 14] {
         let (id, agent) = (Uuid::parse_str(ID).expect("a uuid"), Uuid::parse_str(AGENT).expect("a uuid"));
         [
             (Method::Post, "submit", Route::Told(Told::Publish(Kind::Submit))),
@@ -141,6 +144,7 @@ mod tests {
             (Method::Patch, "action/:id", Route::Told(Told::UpdateAction(id))),
             (Method::Post, "complete", Route::Told(Told::Complete)),
             (Method::Post, "ingest-external", Route::Told(Told::Publish(Kind::External))),
+            (Method::Post, "logs", Route::Logs),
             (Method::Get, "agents/:id/message-servers", Route::Bare(Bare::ServersOfAgent(id))),
             (Method::Get, "message-servers/:id/channels", Route::Bare(Bare::ChannelsOfServer(id))),
             (Method::Get, "message-server/current", Route::CurrentServer),

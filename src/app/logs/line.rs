@@ -1,16 +1,22 @@
 //! One log line, and what a reader wants of them (contract A6, B1).
 
 use crate::app::broadcast::{put_number, put_uuid};
-use crate::app::fault::Fault;
+use crate::app::fault::{Code, Fault};
 use crate::app::fields::{Fields, Key};
 use crate::app::json::{Value, put_str};
 use crate::wire::prepared::Prepared;
 use uuid::Uuid;
 
+/// Bytes of the text of a posted line.
+pub const MSG_MAX: usize = 16 * 1024;
 /// Bytes of the name of an agent.
 pub const AGENT_NAME_MAX: usize = 256;
 /// Highest level a line or filter may have.
 const LEVEL_MAX: u64 = 100;
+/// Level of a posted line that names none: info.
+const LEVEL_DEFAULT: u8 = 30;
+/// Latest time of a posted line: the last that a JavaScript date can hold.
+const TIME_MAX_MS: u64 = 8_640_000_000_000_000;
 /// Levels by name; those of the SDK among them.
 const LEVELS: [(&str, u8); 10] = [
     ("all", 0),
@@ -30,7 +36,9 @@ const LEVELS: [(&str, u8); 10] = [
 pub struct Line {
     /// 10 trace, 20 debug, 30 info, 40 warn, 50 error, 60 fatal.
     pub level: u8,
-    /// The name of the agent it is of; of the server's own lines `sockeye`.
+    /// The agent it is of.
+    pub agent: Option<Uuid>,
+    /// The name of that; of the server's own lines `sockeye`.
     pub agent_name: Box<str>,
     /// Whether it is one of the server's own.
     pub is_server: bool,
@@ -50,13 +58,34 @@ pub struct Draft<'a> {
 }
 
 impl Line {
+    /// A line that an agent posted. What it does not say: level info, the time now.
+    pub fn of_agent(value: Value<'_>, now_ms: u64) -> Result<Self, Fault> {
+        let no_object = || Fault::new(Code::InvalidPayload, "A log line must be a JSON object.");
+        let fields = Fields::of(value).ok_or_else(no_object)?;
+        let msg = value.get("msg").and_then(Value::as_str).ok_or_else(|| Fault::field("msg", "a string"))?;
+        if msg.len() > MSG_MAX {
+            return Err(Fault::limit(Code::TooLarge, "msg", MSG_MAX, "bytes"));
+        }
+        let time_ms = match value.get("time").filter(|time| !time.is_null()) {
+            None => now_ms,
+            Some(time) => {
+                let time_ms = time.as_u64().filter(|&ms| ms <= TIME_MAX_MS);
+                time_ms.ok_or_else(|| Fault::field("time", "milliseconds since 1970 UTC"))?
+            }
+        };
+        let level = Level::field(&fields)?.map_or(LEVEL_DEFAULT, |level| level.number);
+        let agent_name = fields.text(Key::AgentName, AGENT_NAME_MAX)?.unwrap_or_default();
+        let draft = Draft { level, time_ms, msg, agent: fields.uuid(Key::Agent)?, agent_name };
+        Ok(Self::new(draft, false))
+    }
+
     /// A line of the server's own.
     pub fn of_server(level: u8, time_ms: u64, msg: &str) -> Self {
         Self::new(Draft { level, time_ms, msg, agent: None, agent_name: "sockeye" }, true)
     }
 
     fn new(draft: Draft<'_>, is_server: bool) -> Self {
-        let Draft { level, agent_name, .. } = draft;
+        let Draft { level, agent, agent_name, .. } = draft;
         let entry = Prepared::event(|out| {
             out.extend_from_slice(br#"["logEntry","#);
             draft.put(out);
@@ -67,7 +96,7 @@ impl Line {
             draft.put(out);
             out.extend_from_slice(b"}]");
         });
-        Self { level, agent_name: agent_name.into(), is_server, frames: [entry, stream] }
+        Self { level, agent, agent_name: agent_name.into(), is_server, frames: [entry, stream] }
     }
 }
 

@@ -225,3 +225,79 @@ fn a_flood_of_one_turn_is_cut_and_cuts_nobody_off() {
         assert_eq!(fleet.counters(peer.shard).volatile_dropped, 1_000 - came as u64);
     });
 }
+
+#[test]
+fn an_agents_lines_go_to_readers_and_to_those_who_joined_with_it_on_every_shard() {
+    each(&AgentsSettings::default(), |fleet| {
+        let reader = reader(fleet, 1, "");
+        let joined: Vec<Peer> = (0..4).map(|n| fleet.connect_to(n)).collect();
+        for &peer in &joined {
+            fleet.call(peer, "join", &json!({"roomId": ROOM, "agentId": AGENT}));
+            fleet.call(peer, "join", &json!({"roomId": OTHER_ROOM, "agentId": AGENT}));
+            fleet.call(peer, "leave", &json!({"roomId": OTHER_ROOM}));
+        }
+        let others = [fleet.member(2, ROOM), fleet.connect_to(3)];
+        fleet.call(others[1], "join", &json!({"roomId": ROOM, "agentId": USER}));
+        let own = fleet.connect_with(0, "", &json!({"agentId": AGENT}).to_string());
+        fleet.call(own, "join", &json!({"roomId": ROOM, "agentId": AGENT}));
+        let line =
+            json!({"level": 40, "time": 123, "msg": "a \"b\"", "agentId": AGENT.to_uppercase(), "agentName": "Eliza"});
+        let answer = fleet.api(2, "POST", "/logs", &line);
+        assert_eq!((answer.status, answer.json), (202, json!({"success": true, "data": {"accepted": 1}})));
+        let entry = format!(r#"{{"level":40,"time":123,"msg":"a \"b\"","agentId":"{AGENT}","agentName":"Eliza"}}"#);
+        let expected = [
+            format!(r#"42["logEntry",{entry}]"#),
+            format!(r#"42["log_stream",{{"type":"log_entry","payload":{entry}}}]"#),
+        ];
+        for &peer in joined.iter().chain([&reader]) {
+            assert_eq!(fleet.take_texts(peer), expected);
+        }
+        for peer in others.into_iter().chain([own]) {
+            assert_eq!(fleet.take(peer), []);
+        }
+        // Who reads and joined gets a line once; who left gets none.
+        fleet.emit(joined[0], "subscribe_logs", &json!(null));
+        fleet.emit(joined[1], "leave", &json!({"roomId": ROOM}));
+        fleet.take(joined[0]);
+        fleet.drop_peer(joined[2]);
+        fleet.api(3, "POST", "/logs", &json!([line, line]));
+        let came: Vec<usize> = [joined[0], joined[1], joined[3]].map(|peer| msgs(fleet, peer).len()).into();
+        assert_eq!(came, [2, 0, 2]);
+    });
+}
+
+#[test]
+fn posted_lines_are_checked_and_all_taken_or_none() {
+    each(&AgentsSettings::default(), |fleet| {
+        let peer = reader(fleet, 1, "");
+        let good = json!({"msg": "good"});
+        for (line, status) in [
+            (json!({}), 400),
+            (json!({"msg": 7}), 400),
+            (json!({"msg": "m", "level": "loud"}), 400),
+            (json!({"msg": "m", "level": -1}), 400),
+            (json!({"msg": "m", "time": "now"}), 400),
+            (json!({"msg": "m", "time": 8_640_000_000_000_001_u64}), 400),
+            (json!({"msg": "m", "agentId": "Eliza"}), 400),
+            (json!({"msg": "m", "agentName": {}}), 400),
+            (json!({"msg": "m".repeat(16 * 1024 + 1)}), 413),
+            (json!("m"), 400),
+            (json!([]), 400),
+        ] {
+            if line != json!([]) {
+                let answer = fleet.api(0, "POST", "/logs", &line);
+                assert_eq!((answer.status, &answer.json["success"]), (status, &json!(false)), "{line}");
+            }
+            assert_eq!(fleet.api(0, "POST", "/logs", &json!([good, line])).status, status, "{line}");
+        }
+        assert_eq!(fleet.api(0, "POST", "/logs", &json!(vec![&good; 1_001])).status, 413);
+        assert_eq!(fleet.take(peer), []);
+        let lines = json!([good, {"msg": "", "level": "WARN", "agent_id": AGENT, "agent_name": "Eliza"}]);
+        assert_eq!(fleet.api(1, "POST", "/logs", &lines).status, 202);
+        let entries = fleet.events(peer);
+        assert_eq!(entries[0].1["level"], 30);
+        assert_eq!(entries[0].1["time"], fleet.now().unix_ms);
+        assert_eq!((&entries[2].1["level"], &entries[2].1["agentId"]), (&json!(40), &json!(AGENT)));
+        assert_eq!(fleet.api(1, "POST", "/logs", &json!([])).status, 202);
+    });
+}
