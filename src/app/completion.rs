@@ -15,7 +15,7 @@
 //!   that long after the agent's last word, but at most ten times the time-out in all.
 //! - When the last of the agents a message waits for is gone, from the room or altogether, it is complete.
 //!
-//! So every message is complete exactly once, whatever agents do or fail to do.
+//! So every message of a person is complete exactly once, whatever agents do or fail to do.
 
 use super::Agents;
 use super::broadcast;
@@ -294,5 +294,24 @@ pub(super) fn deliver(cx: &mut Context<'_, Agents>, room: &RoomId, completed: &C
         && !cx.hub.is_in(socket, room)
     {
         cx.send_prepared(socket, &completed.frame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_messages_that_wait_on_a_shard_are_bounded() {
+        let mut deadlines = Deadlines::new(1_000);
+        let mut room = Room::new(RoomId::Name("r".into()), Uuid::nil(), 0);
+        let mut wait = |deadlines: &mut Deadlines| {
+            let agents = LiveAgents::from_slice(&[Uuid::nil()]);
+            super::wait(deadlines, &mut room, agents, Uuid::nil(), None, 0)
+        };
+        (1..WAITING_MAX).for_each(|n| _ = deadlines.add(&RoomId::Name("other".into()), n as u64));
+        assert!(wait(&mut deadlines));
+        assert!(!wait(&mut deadlines));
+        assert_eq!(deadlines.len(), WAITING_MAX);
     }
 }

@@ -216,3 +216,50 @@ impl Room {
         self.agents.retain(|agent| *agent != id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: usize) -> Uuid {
+        Uuid::from_u128(n as u128)
+    }
+
+    fn room() -> Room {
+        Room::new(RoomId::Name("r".into()), Uuid::nil(), 0)
+    }
+
+    #[test]
+    fn an_enrolled_agent_takes_part_until_it_is_dismissed() {
+        let mut room = room();
+        room.enroll(id(1), 1).name = "Eliza".into();
+        room.enter(Party::Agent(id(1)), 2);
+        room.exit(Party::Agent(id(1)), 3);
+        assert_eq!(room.live_agents(|_| true).as_slice(), [id(1)]);
+        assert!(room.live_agents(|_| false).is_empty());
+        assert!(room.dismiss(id(1)) && !room.dismiss(id(1)));
+        assert!(room.members.is_empty() && room.live_agents(|_| true).is_empty());
+        // The socket that joined with it leaves later.
+        room.exit(Party::Agent(id(1)), 4);
+        // A user is none to dismiss.
+        room.enter(Party::User(id(2)), 5);
+        assert!(!room.dismiss(id(2)) && room.members.contains_key(&id(2)));
+    }
+
+    #[test]
+    fn the_agents_that_are_waited_for_are_bounded() {
+        let mut room = room();
+        (0..=AGENTS_MAX).for_each(|n| room.enter(Party::Agent(id(n)), 0).last_seen = 0);
+        assert_eq!(room.live_agents(|_| true).len(), AGENTS_MAX);
+        assert_eq!(room.members.len(), AGENTS_MAX + 1);
+    }
+
+    #[test]
+    fn of_too_many_people_those_gone_the_longest_are_forgotten() {
+        let mut room = room();
+        room.enter(Party::User(id(0)), 0);
+        (1..=MEMBERS_MAX).for_each(|n| room.seen(id(n), n as u64).last_seen += 1);
+        assert_eq!(room.members.len(), MEMBERS_MAX);
+        assert!(room.members.contains_key(&id(0)) && !room.members.contains_key(&id(1)));
+    }
+}
