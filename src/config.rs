@@ -214,11 +214,19 @@ pub struct Config {
     pub recovery_bytes: usize,
 
     /// Let anybody read the server's own log lines over the log stream
-    #[arg(long, help_heading = "Logs")]
+    #[arg(long, help_heading = "Metrics and logs")]
     pub public_logs: bool,
 
+    /// Port for `/metrics` and `/healthz`; 0: the kernel picks one, printed at start [default: off]
+    #[arg(long, value_name = "PORT", help_heading = "Metrics and logs")]
+    pub metrics_port: Option<u16>,
+
+    /// Address to listen on for `/metrics` and `/healthz`
+    #[arg(long, default_value = "127.0.0.1", value_name = "IP", help_heading = "Metrics and logs")]
+    pub metrics_host: IpAddr,
+
     /// Least severe level written to stderr [off, error, warn, info, debug, trace]
-    #[arg(long, default_value = "info", value_parser = log_level, value_name = "LEVEL", help_heading = "Logs")]
+    #[arg(long, default_value = "info", value_parser = log_level, value_name = "LEVEL", help_heading = "Metrics and logs")]
     pub log_level: LevelFilter,
 }
 

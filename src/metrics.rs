@@ -1,4 +1,8 @@
-//! What happened on a shard, in numbers: plain counters, summed when read.
+//! What happened on a shard, in numbers: plain counters, read through snapshots that the driver takes.
+
+mod series;
+
+pub use series::{Kind, Series};
 
 use crate::engine::CloseReason;
 
@@ -22,7 +26,42 @@ pub enum CutOff {
 }
 
 impl CutOff {
-    const COUNT: usize = 7;
+    /// Each limit with its name.
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::SlowRequest, "slow request"),
+        (Self::SlowReader, "slow reader"),
+        (Self::SlowUpgrade, "slow upgrade"),
+        (Self::PingTimeout, "ping timeout"),
+        (Self::ConnectTimeout, "connect timeout"),
+        (Self::AddressConnections, "address connections"),
+        (Self::AddressRate, "address rate"),
+    ];
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionEnd {
+    /// In order, whichever side began.
+    Finished,
+    /// It was reset or lost, or its session is over.
+    Broken,
+    /// It was to end and did not in time.
+    TimedOut,
+    /// More waited for it than may.
+    SlowReader,
+    /// It sent more than may wait for an answer.
+    Flood,
+}
+
+impl ConnectionEnd {
+    /// Each end with its name.
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Finished, "finished"),
+        (Self::Broken, "broken"),
+        (Self::TimedOut, "timed out"),
+        (Self::SlowReader, "slow reader"),
+        (Self::Flood, "flood"),
+    ];
 }
 
 /// What the bounds on the state of rooms did on one shard since its start.
@@ -53,8 +92,6 @@ pub struct Counters {
     pub connections_moved: u64,
     /// Connections that came from another shard.
     pub connections_adopted: u64,
-    /// Connections ended.
-    pub connections_closed: u64,
     /// Sessions begun.
     pub sessions_opened: u64,
     /// Sessions that went to another shard.
@@ -99,32 +136,62 @@ pub struct Counters {
     pub world_states_cut: u64,
     /// World-states refused because their reader or the shard was behind.
     pub world_states_refused: u64,
-    closed: [u64; CloseReason::COUNT],
-    cut_off: [u64; CutOff::COUNT],
+    sessions_closed: [u64; CloseReason::ALL.len()],
+    connections_closed: [u64; ConnectionEnd::ALL.len()],
+    cut_off: [u64; CutOff::ALL.len()],
 }
 
 impl Counters {
     /// A session ended.
     pub fn session_closed(&mut self, reason: CloseReason) {
-        if let Some(n) = self.closed.get_mut(reason as usize) {
-            *n += 1;
-        }
+        count(&mut self.sessions_closed, reason as usize);
     }
 
-    /// Sessions that ended for `reason`.
-    pub fn closed(&self, reason: CloseReason) -> u64 {
-        self.closed.get(reason as usize).copied().unwrap_or_default()
+    /// A connection ended.
+    pub fn connection_closed(&mut self, end: ConnectionEnd) {
+        count(&mut self.connections_closed, end as usize);
     }
 
     /// A limit struck.
     pub fn cut_off(&mut self, limit: CutOff) {
-        if let Some(n) = self.cut_off.get_mut(limit as usize) {
-            *n += 1;
-        }
+        count(&mut self.cut_off, limit as usize);
     }
 
-    /// How often `limit` struck.
-    pub fn cut_offs(&self, limit: CutOff) -> u64 {
-        self.cut_off.get(limit as usize).copied().unwrap_or_default()
+    /// Connections ended, however that came about.
+    pub fn connections_closed(&self) -> u64 {
+        self.connections_closed.iter().sum()
     }
+
+    /// Times a limit struck, whichever it was.
+    pub fn cut_offs(&self) -> u64 {
+        self.cut_off.iter().sum()
+    }
+}
+
+fn count(counts: &mut [u64], index: usize) {
+    if let Some(n) = counts.get_mut(index) {
+        *n += 1;
+    }
+}
+
+/// What a shard has at one time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Connections open.
+    pub connections: usize,
+    /// Sessions open.
+    pub sessions: usize,
+    /// Rooms with members on the shard.
+    pub rooms: usize,
+    /// Bytes that wait for readers.
+    pub queue_bytes: usize,
+}
+
+/// What a shard has done so far and has now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Since its start.
+    pub counters: Counters,
+    /// At this moment.
+    pub gauges: Gauges,
 }

@@ -2,8 +2,10 @@
 
 mod access;
 mod banner;
+mod exposition;
 mod log;
 mod machine;
+mod metrics_port;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +29,7 @@ use crate::app::{Access, Agents, AgentsSettings};
 use crate::config::{self, Balance, Config, Io, Switch};
 use crate::connection::addresses::{AddressLimits, Addresses};
 use crate::driver::accept::{ListenError, listeners};
-use crate::driver::{self, Control, Counters, Driver, Options, Refusal, Seat};
+use crate::driver::{self, Control, Counters, Driver, Options, Refusal, Report, Seat};
 use crate::engine::{Cors, Settings};
 use crate::shard::seam::{Core, Now};
 use crate::shard::{Routes, Shard};
@@ -45,6 +47,8 @@ pub enum StartError {
     Key(PathBuf, String),
     /// The port cannot be had.
     Listen(ListenError),
+    /// The port for metrics cannot be had.
+    Metrics(SocketAddr, io::Error),
     /// `--io uring` where io_uring is refused.
     Uring(Refusal),
     /// A shard's thread or its I/O cannot be set up.
@@ -58,6 +62,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Key(path, why) => write!(f, "{}: {why}", path.display()),
             Self::Listen(error) => error.fmt(f),
+            Self::Metrics(address, error) => write!(f, "cannot listen on {address} for metrics: {error}"),
             Self::Uring(refusal) => write!(f, "io_uring cannot be used ({refusal}); --io auto takes epoll instead"),
             Self::Shard(index, error) => write!(f, "shard {index} cannot be started: {error}"),
             Self::System(what, error) => write!(f, "{what}: {error}"),
@@ -197,7 +202,9 @@ where
     let options = options(&config, max_connections);
     let (seats, control) = driver::seats(listeners.sockets, options)
         .map_err(|error| StartError::System("cannot connect the shards", error))?;
-    let facts = Facts { address: listeners.address, driver: format!("{driver} ({why})"), shards, cores, open_files };
+    let metrics = metrics_address(&config, &control)?;
+    let driver_text = format!("{driver} ({why})");
+    let facts = Facts { address: listeners.address, driver: driver_text, shards, cores, open_files, metrics };
     let shared = Shared::new(&config);
     let config = Arc::new(config);
     let threads = start_shards(&config, driver, seats, &facts.cores, &shared, Arc::new(shard))?;
@@ -213,9 +220,33 @@ where
             process::abort();
         }
     }
-    tracing::info!(connections_left = control.connections(), "stopped");
+    log_summary(&control);
     drop(listeners.lock);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Serves metrics, if they are asked for, and says where.
+fn metrics_address(config: &Config, control: &Arc<Control>) -> Result<Option<SocketAddr>, StartError> {
+    let Some(port) = config.metrics_port else { return Ok(None) };
+    let address = SocketAddr::new(config.metrics_host, port);
+    metrics_port::serve(address, Arc::clone(control)).map(Some).map_err(|error| StartError::Metrics(address, error))
+}
+
+/// What all shards did from start to end, in one line.
+fn log_summary(control: &Control) {
+    let reports = control.reports();
+    let sum = |value: fn(&Report) -> u64| reports.iter().map(value).sum::<u64>();
+    tracing::info!(
+        connections = sum(|report| report.driver.accepted),
+        refused = sum(|report| report.driver.refused),
+        sessions = sum(|report| report.shard.counters.sessions_opened),
+        messages = sum(|report| report.shard.counters.messages_received),
+        deliveries = sum(|report| report.shard.counters.deliveries),
+        bytes_sent = sum(|report| report.shard.counters.bytes_sent),
+        cut_offs = sum(|report| report.shard.counters.cut_offs()),
+        connections_left = control.connections(),
+        "stopped"
+    );
 }
 
 /// Which driver, and why.
@@ -245,6 +276,7 @@ fn options(config: &Config, max_connections: u32) -> Options {
         balance_least: config.balance == Balance::Least,
         flush_window_ms: config.flush_window_ms,
         drain_limit_ms: config.drain_limit_ms - reserve,
+        reports: config.metrics_port.is_some(),
     }
 }
 

@@ -175,6 +175,11 @@ impl Outbound {
         self.sinks.get(sink.0 as usize).and_then(|s| s.backlog.as_ref()).map_or(0, |b| b.counted())
     }
 
+    /// Bytes left over from earlier turns, of all sinks. Walks them all.
+    pub fn backlog_total(&self) -> usize {
+        self.sinks.iter().filter_map(|(_, sink)| sink.backlog.as_ref()).map(|backlog| backlog.bytes).sum()
+    }
+
     /// Queues for one sink what `write` appends.
     pub fn put(&mut self, sink: SinkKey, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(direct) = self.batches.first_mut() else { return };

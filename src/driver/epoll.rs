@@ -18,7 +18,7 @@ pub fn run<C: Core>(core: C, seat: Seat<C::Mail>, ready: impl FnOnce()) -> io::R
         let sleep_ms = pump.sleep_ms();
         pump.collect(sleep_ms)?;
         if !pump.turn()? {
-            return Ok(pump.counters());
+            return Ok(pump.finish());
         }
     }
 }

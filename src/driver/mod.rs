@@ -17,8 +17,8 @@ mod uring;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -27,7 +27,8 @@ pub use loads::Loads;
 pub use uring::{Refusal, probe as probe_uring};
 
 use crate::mesh::{Doorbell, Envelope, MAX_SHARDS, Port, mesh};
-use crate::shard::seam::{Core, Now};
+use crate::metrics::Series;
+use crate::shard::seam::{Core, Now, Snapshot};
 
 /// How a shard asks the kernel for I/O.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Options {
     pub flush_window_ms: u64,
     /// Time from [`Control::drain`] to the end, whatever is left.
     pub drain_limit_ms: u64,
+    /// Shards report while they run, not only at their end.
+    pub reports: bool,
 }
 
 /// What all shards and their starter share.
@@ -66,6 +69,7 @@ pub struct Control {
     draining: AtomicBool,
     /// One bit for each shard that is drained.
     drained: AtomicU64,
+    reports: Box<[Mutex<Report>]>,
 }
 
 impl Control {
@@ -80,7 +84,17 @@ impl Control {
         self.loads.total()
     }
 
-    fn is_draining(&self) -> bool {
+    /// The last report of each shard, at most a second old if the shard did anything since.
+    pub fn reports(&self) -> Vec<Report> {
+        self.reports.iter().map(|report| lock(report).clone()).collect()
+    }
+
+    fn report(&self, shard: usize, report: Report) {
+        *lock(&self.reports[shard]) = report;
+    }
+
+    /// Whether the orderly end has begun.
+    pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 
@@ -126,6 +140,7 @@ pub fn seats<M>(listeners: Vec<OwnedFd>, options: Options) -> io::Result<(Vec<Se
         doorbells: Arc::clone(ports[0].doorbells()),
         draining: AtomicBool::new(false),
         drained: AtomicU64::new(0),
+        reports: (0..listeners.len()).map(|_| Mutex::default()).collect(),
     });
     let seats = ports
         .into_iter()
@@ -152,6 +167,42 @@ pub struct Counters {
     pub accept_rests: u64,
     /// Envelopes that did not fit a ring and waited.
     pub spilled: u64,
+}
+
+impl Counters {
+    fn series(&self) -> Vec<Series> {
+        let Self { turns, accepted, balanced, adopted, refused, accept_rests, spilled } = *self;
+        vec![
+            Series::counter("turns_total", "Passes of the loop.", turns),
+            Series::counter("accepted_total", "Connections accepted.", accepted),
+            Series::counter("balanced_total", "Connections passed on by the balance.", balanced),
+            Series::counter("taken_over_total", "Connections taken over from other shards.", adopted),
+            Series::counter("refused_total", "Connections reset at once: a limit was reached.", refused),
+            Series::counter("accept_rests_total", "Times the system had no room for a connection.", accept_rests),
+            Series::counter("spilled_total", "Envelopes that did not fit a ring and waited.", spilled),
+        ]
+    }
+}
+
+/// What a shard and its driver did and have.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub driver: Counters,
+    pub shard: Snapshot,
+}
+
+impl Report {
+    /// All values, in one order for all shards.
+    pub fn series(&self) -> Vec<Series> {
+        let mut all = self.shard.series();
+        all.extend(self.driver.series());
+        all
+    }
+}
+
+/// A report is whole whatever became of its writer.
+fn lock(report: &Mutex<Report>) -> MutexGuard<'_, Report> {
+    report.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs a shard on this thread until all shards are drained. `ready` is called when all is set up, before the first turn.

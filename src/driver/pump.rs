@@ -16,7 +16,7 @@ use rustix::net::RecvFlags;
 
 use super::connections::{Connections, NO_SLOT, Watcher, event_key, reset};
 use super::gate::{Gate, LISTENER};
-use super::{Control, Counters, Options, Seat, now};
+use super::{Control, Counters, Options, Report, Seat, now};
 use crate::mesh::{Doorbell, Envelope};
 use crate::shard::seam::{ConnectionKey, Core, Ended, Handover, Now};
 
@@ -32,6 +32,8 @@ const BATCH: usize = 256;
 const BATCHES_MAX: usize = 32;
 /// Connections a turn accepts.
 const ACCEPTS_MAX: u32 = 256;
+/// Time between two reports of a shard that does anything.
+const REPORT_MS: u64 = 1_000;
 /// The longest sleep, for clocks that jump.
 const SLEEP_MAX_MS: u64 = 60_000;
 
@@ -60,6 +62,8 @@ pub struct Pump<C: Core> {
     flush_at_ms: Option<u64>,
     /// Once draining: when to give up.
     drain_until_ms: Option<u64>,
+    /// After a turn that was not reported: when to report.
+    report_at_ms: Option<u64>,
 }
 
 impl<C: Core> Pump<C> {
@@ -88,12 +92,34 @@ impl<C: Core> Pump<C> {
             more: false,
             flush_at_ms: None,
             drain_until_ms: None,
+            report_at_ms: None,
         })
     }
 
-    /// What was done so far.
-    pub fn counters(&mut self) -> Counters {
+    /// Reports for the last time. Returns what was done.
+    pub fn finish(&mut self) -> Counters {
+        self.report();
+        self.counters()
+    }
+
+    fn counters(&mut self) -> Counters {
         Counters { spilled: self.connections.port().spilled_total(), accept_rests: self.gate.rests(), ..self.counters }
+    }
+
+    fn report(&mut self) {
+        let report = Report { driver: self.counters(), shard: self.core.snapshot() };
+        self.control.report(self.connections.port().index(), report);
+    }
+
+    /// Reports some time after every turn; a turn that does so counts as reported itself.
+    fn report_if_due(&mut self, now: Now) {
+        if !self.options.reports {
+            return;
+        }
+        if now.mono_ms >= *self.report_at_ms.get_or_insert(now.mono_ms + REPORT_MS) {
+            self.report_at_ms = None;
+            self.report();
+        }
     }
 
     /// The epoll set.
@@ -138,9 +164,10 @@ impl<C: Core> Pump<C> {
         if self.more || self.connections.has_broken() || !self.connections.port().prepare_sleep() {
             return 0;
         }
-        let deadlines = [self.core.deadline_ms(), self.gate.deadline_ms(), self.flush_at_ms, self.drain_until_ms];
+        let own = [self.flush_at_ms, self.drain_until_ms, self.report_at_ms];
+        let deadlines = [self.core.deadline_ms(), self.gate.deadline_ms()].into_iter().chain(own);
         let now = now().mono_ms;
-        let next = deadlines.into_iter().flatten().min();
+        let next = deadlines.flatten().min();
         next.map_or(SLEEP_MAX_MS, |ms| ms.saturating_sub(now).min(SLEEP_MAX_MS))
     }
 
@@ -191,6 +218,7 @@ impl<C: Core> Pump<C> {
             self.core.flush(&mut self.connections, now);
             self.connections.port().flush();
         }
+        self.report_if_due(now);
         Ok(!self.is_over(now))
     }
 

@@ -19,8 +19,13 @@ use super::*;
 use lines::Mail;
 
 const DRIVERS: [Driver; 2] = [Driver::Epoll, Driver::Uring];
-const OPTIONS: Options =
-    Options { max_connections: 100_000, balance_least: false, flush_window_ms: 0, drain_limit_ms: 5_000 };
+const OPTIONS: Options = Options {
+    max_connections: 100_000,
+    balance_least: false,
+    flush_window_ms: 0,
+    drain_limit_ms: 5_000,
+    reports: false,
+};
 /// Long enough for a loaded machine; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -117,7 +117,7 @@ pub fn run<C: Core>(core: C, seat: Seat<C::Mail>, ready: impl FnOnce()) -> io::R
     let runtime = tokio_uring::Runtime::new(&builder)?;
     ready();
     runtime.block_on(drive(&mut pump))?;
-    Ok(pump.counters())
+    Ok(pump.finish())
 }
 
 async fn drive<C: Core>(pump: &mut Pump<C>) -> io::Result<()> {

@@ -4,7 +4,7 @@ use super::wheel::{Timer, TimerKind};
 use super::{CLOSE_TIMEOUT_MS, CloseReason, ConnectionKey, Effect, Engine, IDLE_TIMEOUT_MS, LINGER_MS, SessionKey};
 use crate::connection::outbound::{Flushed, Owner, SinkKey};
 use crate::connection::{Awaiting, Connection, Finish, Http, Purpose, Stage};
-use crate::metrics::CutOff;
+use crate::metrics::{ConnectionEnd, CutOff};
 use crate::wire::http::Response;
 use std::io::{self, IoSlice};
 
@@ -128,12 +128,12 @@ impl Engine {
         }
     }
 
-    /// Ends a connection at once, whatever is queued for it. The slot is free after the next flush.
-    pub fn kill_connection(&mut self, key: ConnectionKey, abort: bool) {
+    /// Ends a connection at once, whatever is queued for it; with a reset unless it is finished. The slot is free after the next flush.
+    pub fn kill_connection(&mut self, key: ConnectionKey, end: ConnectionEnd) {
         let Some(connection) = self.connection_mut(key) else { return };
         let stage = std::mem::replace(&mut connection.stage, Stage::Dead);
-        self.effects.push((key, Effect::Close(abort)));
-        self.counters.connections_closed += 1;
+        self.effects.push((key, Effect::Close(end != ConnectionEnd::Finished)));
+        self.counters.connection_closed(end);
         self.leave_stage(key, stage, CloseReason::TransportError);
     }
 
@@ -184,8 +184,10 @@ impl Engine {
                 }
                 self.request_timeout(key);
             }
-            Stage::Ending { deadline_ms, .. } if *deadline_ms <= now_ms => self.kill_connection(key, true),
-            Stage::Moving(moving) if moving.deadline_ms <= now_ms => self.kill_connection(key, true),
+            Stage::Ending { deadline_ms, .. } if *deadline_ms <= now_ms => {
+                self.kill_connection(key, ConnectionEnd::TimedOut);
+            }
+            Stage::Moving(moving) if moving.deadline_ms <= now_ms => self.kill_connection(key, ConnectionEnd::TimedOut),
             Stage::Ending { .. } | Stage::WebSocket(_) | Stage::Moving(_) | Stage::Dead => {}
         }
     }
@@ -238,7 +240,7 @@ impl Engine {
         self.counters.bytes_sent += written as u64;
         self.counters.writes += 1;
         match flushed {
-            Flushed::Broken => self.kill_connection(key, true),
+            Flushed::Broken => self.kill_connection(key, ConnectionEnd::Broken),
             Flushed::Blocked(left) if left > self.settings.max_queue => {
                 self.counters.cut_off(CutOff::SlowReader);
                 self.cut_off_reader(key);
@@ -262,7 +264,7 @@ impl Engine {
             let session = SessionKey { slot: ws.session.0, generation: ws.session.1 };
             self.drop_session(session, CloseReason::SlowReader);
         }
-        self.kill_connection(key, true);
+        self.kill_connection(key, ConnectionEnd::SlowReader);
     }
 
     fn set_reading(&mut self, key: ConnectionKey, on: bool) {
@@ -280,7 +282,7 @@ impl Engine {
             return;
         }
         match &connection.stage {
-            Stage::Ending { finish: Finish::Close, .. } => self.kill_connection(key, false),
+            Stage::Ending { finish: Finish::Close, .. } => self.kill_connection(key, ConnectionEnd::Finished),
             Stage::Ending { finish: Finish::Linger, .. } => {
                 self.effects.push((key, Effect::Shutdown));
                 let deadline_ms = self.now.mono_ms + LINGER_MS;

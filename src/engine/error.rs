@@ -59,20 +59,21 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// How many reasons there are.
-    pub const COUNT: usize = 7;
+    /// Each reason with its text.
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::TransportClose, "transport close"),
+        (Self::TransportError, "transport error"),
+        (Self::PingTimeout, "ping timeout"),
+        (Self::ParseError, "parse error"),
+        (Self::ForcedClose, "forced close"),
+        (Self::SlowReader, "slow reader"),
+        (Self::ServerShuttingDown, "server shutting down"),
+    ];
 }
 
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TransportClose => "transport close",
-            Self::TransportError => "transport error",
-            Self::PingTimeout => "ping timeout",
-            Self::ParseError => "parse error",
-            Self::ForcedClose => "forced close",
-            Self::SlowReader => "slow reader",
-            Self::ServerShuttingDown => "server shutting down",
-        })
+        let text = Self::ALL.get(*self as usize).map_or("", |(_, text)| text);
+        f.write_str(text)
     }
 }

@@ -120,6 +120,9 @@ pub trait Protocol {
     /// Mail to other shards since the last call, oldest first.
     fn outgoing(&mut self) -> &mut Vec<(usize, Self::Mail)>;
 
+    /// Rooms with members on this shard.
+    fn room_count(&self) -> usize;
+
     /// Whether an HTTP path is the protocol's own.
     fn serves(&self, path: &str) -> bool;
 

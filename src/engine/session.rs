@@ -4,6 +4,7 @@ use super::wheel::{Timer, TimerKind};
 use super::{CloseReason, ConnectionKey, Engine};
 use crate::connection::outbound::{Owner, SinkKey};
 use crate::connection::{Credential, Finish, Stage};
+use crate::metrics::ConnectionEnd;
 use crate::wire::prepared::{put_binary, put_text};
 use crate::wire::sid::Sid;
 use crate::wire::{engine as codec, websocket};
@@ -242,7 +243,7 @@ impl Engine {
         match &session.transport {
             Transport::WebSocket(slot) => {
                 if let Some(connection) = self.connection_key(*slot) {
-                    self.kill_connection(connection, true);
+                    self.kill_connection(connection, ConnectionEnd::Broken);
                 }
             }
             _ => self.close_session(key, CloseReason::TransportClose),

@@ -15,6 +15,8 @@ pub struct Facts {
     /// Core of each shard; empty: not pinned.
     pub cores: Vec<usize>,
     pub open_files: u64,
+    /// Where metrics are read, if anywhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// The block; its last line says that the server listens.
@@ -30,6 +32,8 @@ pub fn banner(config: &Config, facts: &Facts) -> String {
     line(&mut text, "shards", format!("{}, {cores}", facts.shards));
     line(&mut text, "balance", name(config.balance));
     line(&mut text, "open files", facts.open_files);
+    let metrics = facts.metrics.map(|address| format!("{}, http://{address}/metrics", address.port()));
+    line(&mut text, "metrics-port", metrics.as_deref().unwrap_or("off"));
     for (name, value) in limits(config) {
         line(&mut text, name, value);
     }
@@ -134,10 +138,16 @@ mod tests {
     fn every_flag_with_a_bound_is_printed_and_the_last_line_listens() {
         let config = Cli::parse_from(["sockeye"]).serve;
         let address = "127.0.0.1:3000".parse().unwrap();
-        let facts =
-            Facts { address, driver: "epoll (asked for)".to_owned(), shards: 2, cores: vec![0, 1], open_files: 1024 };
+        let facts = Facts {
+            address,
+            driver: "epoll (asked for)".to_owned(),
+            shards: 2,
+            cores: vec![0, 1],
+            open_files: 1024,
+            metrics: None,
+        };
         let text = banner(&config, &facts);
-        let elsewhere = ["host", "port", "workers", "pin", "io", "server-id", "log-level"];
+        let elsewhere = ["host", "port", "workers", "pin", "io", "server-id", "log-level", "metrics-host"];
         for flag in Cli::command().get_arguments().filter_map(|arg| arg.get_long()) {
             let printed = text.lines().any(|line| line.trim_start().starts_with(&format!("{flag} ")));
             assert!(printed || elsewhere.contains(&flag) || flag == "path", "--{flag} is not printed:\n{text}");

@@ -14,6 +14,7 @@ pub use seam::{ConnectionKey, Core, Ended, Handover, Now, Wire};
 use crate::connection::{Emigrant, Load, Moving};
 use crate::engine::wheel::{Timer, TimerKind};
 use crate::engine::{Effect, Engine, Entropy, Protocol, SessionKey, Settings};
+use crate::metrics::{ConnectionEnd, Gauges, Snapshot};
 use crate::wire::sid::Sid;
 use drain::Drain;
 use std::net::IpAddr;
@@ -159,7 +160,7 @@ impl<P: Protocol> Core for Shard<P> {
         self.engine.now = now;
         match how {
             Ended::Eof => self.engine.ended(key),
-            Ended::Reset => self.engine.kill_connection(key, true),
+            Ended::Reset => self.engine.kill_connection(key, ConnectionEnd::Broken),
         }
         self.settle();
     }
@@ -231,6 +232,16 @@ impl<P: Protocol> Core for Shard<P> {
     fn drain(&mut self, now: Now) {
         self.engine.now = now;
         self.drain.begin();
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let gauges = Gauges {
+            connections: self.engine.connection_count(),
+            sessions: self.engine.session_count(),
+            rooms: self.protocol.room_count(),
+            queue_bytes: self.engine.out.backlog_total(),
+        };
+        Snapshot { counters: self.engine.counters.clone(), gauges }
     }
 
     fn is_drained(&self) -> bool {

@@ -7,6 +7,7 @@ use crate::connection::websocket::Message;
 use crate::connection::{Awaiting, Finish, Purpose, Stage};
 use crate::engine::polling::NO_STORE;
 use crate::engine::{Answer, CloseReason, Protocol, Refusal, SessionKey};
+use crate::metrics::ConnectionEnd;
 use crate::wire::engine::{Packet, PacketType, decode_type, split_payload};
 use crate::wire::websocket::put_pong;
 
@@ -25,7 +26,7 @@ impl<P: Protocol> Shard<P> {
             Stage::Moving(moving) => {
                 moving.unread.extend_from_slice(bytes);
                 if moving.unread.len() > self.engine.settings.max_payload + PIPELINE_MAX {
-                    self.engine.kill_connection(key, true);
+                    self.engine.kill_connection(key, ConnectionEnd::Flood);
                 }
             }
             Stage::Http(http) => {
@@ -33,7 +34,7 @@ impl<P: Protocol> Shard<P> {
                 http.decoder.push(bytes);
                 let waits = self.drain.holds() || !matches!(http.awaiting, Awaiting::Head | Awaiting::Body(_));
                 if waits && http.decoder.buffered() > PIPELINE_MAX {
-                    return self.engine.kill_connection(key, true);
+                    return self.engine.kill_connection(key, ConnectionEnd::Flood);
                 }
                 if begins {
                     let deadline_ms = self.engine.now.mono_ms + self.engine.settings.request_timeout_ms;

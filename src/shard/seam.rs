@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 pub use crate::connection::Handover;
 pub use crate::engine::{ConnectionKey, Now};
+pub use crate::metrics::Snapshot;
 
 /// How the receiving side of a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,9 @@ pub trait Core {
 
     /// Begins the orderly end: the driver accepts no more; everything is told, flushed and closed. Called once.
     fn drain(&mut self, now: Now);
+
+    /// What happened so far and is there now. The driver asks at most once a second.
+    fn snapshot(&self) -> Snapshot;
 
     /// Whether, after [`Core::drain`], nothing is left: no connection, no mail awaited.
     fn is_drained(&self) -> bool;

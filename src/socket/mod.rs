@@ -310,6 +310,10 @@ impl<A: App> Protocol for Sockets<A> {
         self.hub.outgoing()
     }
 
+    fn room_count(&self) -> usize {
+        self.hub.rooms().0
+    }
+
     fn serves(&self, path: &str) -> bool {
         self.app.serves(path)
     }

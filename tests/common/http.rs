@@ -35,22 +35,28 @@ pub enum End {
 
 impl Http {
     pub fn connect(server: &Server) -> Http {
-        let stream = TcpStream::connect_timeout(&server.addr(), LIMIT).expect("the server accepts");
+        Http::connect_to(server.addr())
+    }
+
+    /// As [`Http::connect`], to any address.
+    pub fn connect_to(address: SocketAddr) -> Http {
+        let stream = TcpStream::connect_timeout(&address, LIMIT).expect("the server accepts");
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_write_timeout(Some(LIMIT)).expect("a TCP socket");
         Http { stream, buffer: Vec::new() }
     }
 
-    /// As [`Http::connect`], from another address of this machine (all of 127.0.0.0/8 are).
-    pub fn connect_from(server: &Server, address: &str) -> Http {
+    /// As [`Http::connect`], from another address of this machine (all of 127.0.0.0/8 are). The error is that of a
+    /// connection that is reset at once.
+    pub fn connect_from(server: &Server, address: &str) -> std::io::Result<Http> {
         use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
         let own = SocketAddr::new(address.parse().expect("an address"), 0);
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
         bind(&socket, &own).expect("an address of this machine");
-        connect(&socket, &server.addr()).expect("the server accepts");
+        connect(&socket, &server.addr())?;
         let stream = TcpStream::from(socket);
-        stream.set_write_timeout(Some(LIMIT)).expect("a TCP socket");
-        Http { stream, buffer: Vec::new() }
+        stream.set_write_timeout(Some(LIMIT))?;
+        Ok(Http { stream, buffer: Vec::new() })
     }
 
     /// Sends bytes. That the server closed meanwhile is not an error: what it answered will tell.

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use slab::Slab;
 
-use crate::shard::seam::{ConnectionKey, Core, Ended, Handover, Now, Wire};
+use crate::shard::seam::{ConnectionKey, Core, Ended, Handover, Now, Snapshot, Wire};
 
 /// Longest write offered at once.
 const CHUNK: usize = 64 * 1024;
@@ -276,6 +276,10 @@ impl Core for Lines {
             connection.last = Some(Last::Close);
             self.dirty.push(ConnectionKey { slot: slot as u32, generation: connection.generation });
         }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::default()
     }
 
     fn is_drained(&self) -> bool {
