@@ -1,82 +1,14 @@
-//! Mutated inputs: any split gives the same result, and nothing panics.
-//!
-//! `FUZZ_CASES` is the number of inputs per parser; a failure prints the `FUZZ_SEED` that replays it as the first case.
-
-use std::env;
+//! Every parser: any bytes, in any split.
 
 use sockeye::wire::websocket::split_server_frame;
 use sockeye::wire::{engine, socket};
 
-use crate::drive::{engine_packets, http_requests, pieces, put_client_frame, websocket_messages};
+use crate::drive::{Got, engine_packets, http_requests, pieces, put_client_frame, websocket_messages};
+use crate::mutation::{Random, fuzz, outcome};
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    /// Changes `input` in one to four places; `tokens` are bytes that mean something to the parser.
-    fn mutate(&mut self, input: &mut Vec<u8>, tokens: &[u8]) {
-        for _ in 0..=self.below(4) {
-            let at = self.below(input.len() + 1);
-            let token = tokens[self.below(tokens.len())];
-            match (self.below(8), input.get_mut(at)) {
-                (0, Some(byte)) => *byte ^= 1 << self.below(8),
-                (1, Some(byte)) => *byte = self.next() as u8,
-                (2 | 3, Some(byte)) => *byte = token,
-                (4, _) => input.insert(at, token),
-                (5, Some(_)) => drop(input.remove(at)),
-                (6, _) => {
-                    let end = (at + self.below(16)).min(input.len());
-                    let part = input[at..end].to_vec();
-                    let to = self.below(input.len() + 1);
-                    input.splice(to..to, part);
-                }
-                _ if self.below(4) == 0 => input.truncate(at),
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Prints the seed of a case that panics.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("replay with FUZZ_SEED={} FUZZ_CASES=1", self.0);
-        }
-    }
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    env::var(variable).map_or(default, |text| text.parse().expect("a number"))
-}
-
-/// Runs `check` on mutations of `corpus`.
-fn fuzz(corpus: &[&[u8]], tokens: &[u8], check: impl Fn(&[u8], &mut Random)) {
-    let first = number("FUZZ_SEED", 1);
-    for seed in first..first + number("FUZZ_CASES", 5_000) {
-        let _seed = Seed(seed);
-        let mut random = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
-        let mut input = corpus[random.below(corpus.len())].to_vec();
-        if random.below(4) == 0 {
-            input.extend_from_slice(corpus[random.below(corpus.len())]);
-        }
-        random.mutate(&mut input, tokens);
-        check(&input, &mut random);
-    }
+/// What kinds of messages there are.
+fn kinds(messages: &[Got]) -> Vec<std::mem::Discriminant<Got>> {
+    messages.iter().map(std::mem::discriminant).collect()
 }
 
 /// The lengths of a random split.
@@ -104,14 +36,14 @@ fn any_bytes_as_websocket_frames() {
         }
         corpus.push(input);
     }
-    let corpus: Vec<&[u8]> = corpus.iter().map(Vec::as_slice).collect();
-    let tokens =
-        [0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8a, 0xc1, 0xfd, 0xfe, 0xff, 0x7e, 0x7f, 0xe2, 0xf4, 0xed];
+    let tokens: Vec<&[u8]> =
+        b"\x00\x01\x02\x80\x81\x82\x88\x89\x8a\xc1\xfd\xfe\xff\x7e\x7f\xe2\xf4\xed".chunks(1).collect();
     fuzz(&corpus, &tokens, |input, random| {
         let whole = websocket_messages(std::iter::once(input));
         assert_eq!(websocket_messages(pieces(input, &split(random))), whole);
         assert_eq!(websocket_messages(input.chunks(1)), whole);
         split_server_frame(input);
+        outcome((kinds(&whole.0), whole.1))
     });
 }
 
@@ -125,10 +57,23 @@ fn any_bytes_as_http_requests() {
         b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\nGET http://b/x?q=%e2%82%ac HTTP/1.1\r\nhost: c\r\nConnection: close\r\n\r\n",
         b"POST /d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nA\r\n0123456789\r\n0\r\n\r\n",
     ];
-    fuzz(&corpus, b"\r\n\0 \t:;,/?%+-019aFgHhx\x7f\xff=*[]", |input, random| {
+    let mut tokens: Vec<&[u8]> = b"\r\n\0 \t:;,/?%+-019aFgHhx\x7f\xff=*[]".chunks(1).collect();
+    let words: [&[u8]; 8] = [
+        b"\r\n\r\n",
+        b"Content-Length: 4\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Host: b\r\n",
+        b"0\r\n\r\n",
+        b"GET / HTTP/1.1\r\n",
+        b"Upgrade: websocket\r\n",
+        b"18446744073709551616",
+    ];
+    tokens.extend(words);
+    fuzz(&corpus, &tokens, |input, random| {
         let whole = http_requests(std::iter::once(input));
         assert_eq!(http_requests(pieces(input, &split(random))), whole);
         assert_eq!(http_requests(input.chunks(1)), whole);
+        outcome((whole.0.iter().map(|(_, body)| body.len().min(3)).collect::<Vec<_>>(), whole.1))
     });
 }
 
@@ -140,7 +85,8 @@ fn any_bytes_as_an_engine_payload() {
         b"3\x1e5\x1e1",
         b"42[\"a\",{\"b\":1}]\x1ebAA",
     ];
-    fuzz(&corpus, b"\x1e0123456b=+/-_A\xff\xe2\x82", |input, _| {
+    let tokens: Vec<&[u8]> = b"\x1e0123456b=+/-_A\xff\xe2\x82".chunks(1).collect();
+    fuzz(&corpus, &tokens, |input, _| {
         let valid = engine_packets(input);
         let mut again = Vec::new();
         for (number, (kind, data)) in valid.iter().flatten().enumerate() {
@@ -150,6 +96,7 @@ fn any_bytes_as_an_engine_payload() {
         if valid.is_ok() {
             assert_eq!(engine_packets(&again), valid);
         }
+        outcome(valid.map(|packets| packets.iter().map(|(kind, _)| format!("{kind:?}")).collect::<Vec<_>>()).ok())
     });
 }
 
@@ -170,11 +117,16 @@ fn any_bytes_as_a_socket_packet() {
         b"2[1,\"\xf0\x9f\x98\x80\"]",
         b"2[\"\\u0063onnect\", [ ] , { } ]",
     ];
-    fuzz(&corpus, b"0123456789-/,?[]{}\"\\:.eutfn_ \x01\xe2", |input, _| {
+    let mut tokens: Vec<&[u8]> = b"0123456789-/,?[]{}\"\\:.eutfn_ \x01\xe2".chunks(1).collect();
+    let words: [&[u8]; 5] =
+        [b"{\"_placeholder\":true,\"num\":1}", b"18446744073709551616", b"\"__proto__\":", b"\\ud800", b"1e999"];
+    tokens.extend(words);
+    fuzz(&corpus, &tokens, |input, _| {
         let text = String::from_utf8_lossy(input).into_owned();
         let mut bytes = text.clone().into_bytes();
-        let Ok(packet) = socket::decode(&mut bytes) else {
-            return;
+        let packet = match socket::decode(&mut bytes) {
+            Ok(packet) => packet,
+            Err(error) => return outcome(format!("{error:?}")),
         };
         assert!(packet.attachments <= socket::MAX_ATTACHMENTS);
         let attachments = packet.attachments;
@@ -182,12 +134,13 @@ fn any_bytes_as_a_socket_packet() {
         let json = serde_json::from_str::<Vec<serde::de::IgnoredAny>>(data).map(|elements| elements.len());
         assert_eq!(socket::validate_ack_args(data).ok().map(|(_, count)| count), json.as_ref().ok().copied(), "{data}");
         if let Ok(args) = socket::validate_args(data) {
-            assert_eq!(Some(args.count + 1), json.ok());
+            assert_eq!(Some(args.count + 1), json.as_ref().ok().copied());
         }
         let verdict = socket::check_placeholders(data, attachments);
         if let Ok(value) = serde_json::from_str(data) {
             assert_eq!(verdict.is_ok(), placeholders_fit(&value, attachments), "{data}");
         }
+        outcome((format!("{:?}", packet.kind), attachments, packet.ack_id.is_some(), json.ok(), verdict.is_ok()))
     });
 }
 
