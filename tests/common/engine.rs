@@ -130,6 +130,11 @@ impl<'a> Polling<'a> {
         http
     }
 
+    /// Starts the poll that the next [`Polling::recv`] reads.
+    pub fn park(&mut self) {
+        self.pending = Some(self.take_poll());
+    }
+
     /// Starts a poll and waits until the server has surely got it.
     pub fn get_parked(&self) -> Http {
         let mut http = self.get_pending();

@@ -88,6 +88,11 @@ impl Server {
         Some(Server { addr, label: url, child: None, log: Log::default() })
     }
 
+    /// What listens at `addr` in front of a server: a proxy.
+    pub fn in_front(addr: SocketAddr, label: &str) -> Server {
+        Server { addr, label: label.to_string(), child: None, log: Log::default() }
+    }
+
     /// Leaves the server to live until the test process ends.
     pub fn outlive_tests(self) -> Arc<Server> {
         if let Some(child) = &self.child {
@@ -125,6 +130,15 @@ impl Server {
         self.child.as_ref().is_none_or(|child| lock(child).try_wait().expect("our own child").is_none())
     }
 
+    /// Ends a server that was started with `--log-level debug`, cleanly, and gives the shards' counters it logs.
+    pub fn stopped_counters(self) -> Counters {
+        self.signal(Signal::TERM);
+        let status = self.exit_status(super::LIMIT);
+        assert!(status.success(), "{status}:\n{}", self.log());
+        super::eventually("the last line of the log", || self.log().contains("stopped"));
+        Counters(self.log().lines().filter(|line| line.contains("shard ended")).map(str::to_string).collect())
+    }
+
     /// Waits for the process to end.
     pub fn exit_status(&self, limit: Duration) -> ExitStatus {
         let start = Instant::now();
@@ -136,6 +150,26 @@ impl Server {
             assert!(start.elapsed() < limit, "still running after {limit:?}:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// What the shards of a server have counted: a logged line for each.
+pub struct Counters(Vec<String>);
+
+impl Counters {
+    /// A counter of each shard.
+    pub fn of_each(&self, name: &str) -> Vec<u64> {
+        let value = |line: &String| {
+            let (_, after) = line.split_once(&format!(" {name}: ")).unwrap_or_else(|| panic!("no {name}: {line}"));
+            let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse().expect("a number")
+        };
+        self.0.iter().map(value).collect()
+    }
+
+    /// A counter of all shards together.
+    pub fn sum(&self, name: &str) -> u64 {
+        self.of_each(name).iter().sum()
     }
 }
 
@@ -182,7 +216,7 @@ pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Statics are not dropped when a test process ends: a shell that reads our pipe to its end kills what they hold.
-fn kill_at_exit(pid: u32) {
+pub fn kill_at_exit(pid: u32) {
     static REAPER: OnceLock<Mutex<Child>> = OnceLock::new();
     let reaper = REAPER.get_or_init(|| {
         let script = "while read -r pid; do all=\"$all $pid\"; done; kill -9 $all";
