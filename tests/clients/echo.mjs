@@ -58,17 +58,18 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
 }
 
 checks["1,000 binary messages come back in order across an upgrade"] = async () => {
-  const socket = await h.connected(h.LATE_UPGRADE);
-  const upgraded = h.next(socket.io.engine, "upgrade");
+  const upgrade = h.lateUpgrade();
+  const socket = await h.connected(upgrade.transports);
   const heard = [];
   socket.on("message-back", (bytes) => heard.push(bytes.readUInt32BE(0)));
   for (let i = 0; i < 1000; i += 1) {
     const bytes = Buffer.alloc(4);
     bytes.writeUInt32BE(i);
+    if (i === 300) upgrade.begin();
     socket.emit("message", bytes);
     if (i % 10 === 0) await h.sleep(1);
   }
-  await upgraded;
+  await h.upgraded(socket);
   await h.eventually(() => `1000 echoes, got ${heard.length}`, () => heard.length === 1000);
   assert.deepEqual(heard, Array.from({ length: 1000 }, (_, i) => i));
 };

@@ -22,21 +22,28 @@ export const TRANSPORTS = {
   upgrade: ["polling", "websocket"],
 };
 
-/** An upgrade that begins late, so that messages surely cross it. */
-export const LATE_UPGRADE = [
-  NodeXHR,
-  class extends NodeWebSocket {
+/** Transports of which the upgrade waits for `begin()`, so that messages surely cross it. */
+export function lateUpgrade() {
+  let begin;
+  const begun = new Promise((resolve) => (begin = resolve));
+  const late = class extends NodeWebSocket {
     doOpen() {
-      setTimeout(() => super.doOpen(), 60);
+      begun.then(() => super.doOpen());
     }
-  },
-];
+  };
+  return { transports: [NodeXHR, late], begin };
+}
+
+/** Waits until a client has upgraded. */
+export function upgraded(socket) {
+  return eventually(() => "the upgrade", () => socket.io.engine.transport.name === "websocket");
+}
 
 const open = new Set();
 
-/** A client with a connection of its own, not connected yet. */
-export function client(transports, options = {}, namespace = "/") {
-  const socket = io(url + namespace, {
+/** A client with a connection of its own to `options.to`, by default the server; not connected yet. */
+export function client(transports, { to = url, ...options } = {}, namespace = "/") {
+  const socket = io(to + namespace, {
     transports,
     forceNew: true,
     reconnection: false,

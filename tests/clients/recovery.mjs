@@ -33,9 +33,7 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
       await h.heardExactly(heard, wanted);
       // Each round is likely to reach another worker.
       for (let round = 0; round < 6; round += 1) {
-        if (name === "upgrade") {
-          await h.eventually(() => "the upgrade", () => reader.io.engine.transport.name === "websocket");
-        }
+        if (name === "upgrade") await h.upgraded(reader);
         await cut(reader, how);
         for (const text of h.numbered(`round ${round}, missed`, 20)) {
           wanted.push(text);
@@ -59,9 +57,7 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
       const room = h.randomUUID();
       await h.join(reader, room);
       const heard = h.texts(reader);
-      if (name === "upgrade") {
-        await h.eventually(() => "the upgrade", () => reader.io.engine.transport.name === "websocket");
-      }
+      if (name === "upgrade") await h.upgraded(reader);
       await cut(reader, how);
       await h.send(sender, room, "the first");
       await h.reconnect(reader);

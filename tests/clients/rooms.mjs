@@ -74,19 +74,23 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
 }
 
 checks["1,000 messages come in order while both clients upgrade"] = async () => {
-  const [reader, sender] = [await h.connected(h.LATE_UPGRADE), await h.connected(h.LATE_UPGRADE)];
-  const upgrades = [reader, sender].map((socket) => h.next(socket.io.engine, "upgrade"));
+  const upgrade = h.lateUpgrade();
+  const [reader, sender] = [await h.connected(upgrade.transports), await h.connected(upgrade.transports)];
   const room = h.randomUUID();
   const heard = h.texts(reader);
   await h.join(reader, room);
   const wanted = h.numbered("message", 1000);
   const acks = [];
   for (const [i, text] of wanted.entries()) {
+    if (i === 300) {
+      assert.equal(sender.io.engine.transport.name, "polling");
+      upgrade.begin();
+    }
     acks.push(h.send(sender, room, text));
     // Spread over the time the upgrades take.
     if (i % 10 === 0) await h.sleep(1);
   }
-  await h.within("both upgrades", Promise.all(upgrades));
+  await Promise.all([reader, sender].map(h.upgraded));
   await h.within("all acks", Promise.all(acks));
   await h.heardExactly(heard, wanted);
 };

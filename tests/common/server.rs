@@ -109,6 +109,12 @@ impl Server {
         format!("http://{}", self.addr)
     }
 
+    /// The value of a flag that it was started with.
+    pub fn flag(&self, name: &str) -> Option<&str> {
+        let mut words = self.label.split(' ');
+        words.find(|word| *word == name).and_then(|_| words.next())
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         lock(self.child.as_ref().expect("a server of our own")).id()
