@@ -49,9 +49,11 @@ impl Http {
     /// As [`Http::connect`], from another address of this machine (all of 127.0.0.0/8 are). The error is that of a
     /// connection that is reset at once.
     pub fn connect_from(server: &Server, address: &str) -> std::io::Result<Http> {
-        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
         let own = SocketAddr::new(address.parse().expect("an address"), 0);
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        // A server that another test starts meanwhile must not inherit it: it would keep the connection open.
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+        let socket = socket.expect("a socket");
         bind(&socket, &own).expect("an address of this machine");
         connect(&socket, &server.addr())?;
         let stream = TcpStream::from(socket);
