@@ -44,7 +44,7 @@ fn script(program: &Path, directory: &Path, name: &str, server: &Server, variabl
     run(command, &format!("{name} with {}", server.label), SCRIPT_LIMIT);
 }
 
-/// Where socket.io-client is installed, beside its scripts.
+/// Where socket.io-client is installed, and the ElizaOS packages are unpacked, beside the scripts.
 fn node_clients() -> Option<&'static Path> {
     static PLACE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let install = || {
@@ -54,6 +54,9 @@ fn node_clients() -> Option<&'static Path> {
                 let mut npm = Command::new("npm");
                 npm.args(["install", "--no-audit", "--no-fund", "--no-package-lock"]).current_dir(directory);
                 run(npm, "npm install", INSTALL_LIMIT);
+                let mut unpack = Command::new("npm");
+                unpack.args(["run", "--silent", "unpack"]).current_dir(directory);
+                run(unpack, "npm run unpack", INSTALL_LIMIT);
             })
         })
     };
