@@ -197,6 +197,10 @@ pub struct Config {
     #[arg(long, help_heading = "Rooms")]
     pub require_join: bool,
 
+    /// Have an agent that answers people in every room that names it, to try things with
+    #[arg(long, help_heading = "Rooms")]
+    pub demo_agent: bool,
+
     /// Time a message waits for a silent agent before it is complete; 0: for ever [0 to 1h]
     #[arg(long = "complete-timeout", default_value = "60s", value_parser = time(0..=HOUR_MS), value_name = "TIME", help_heading = "Rooms")]
     pub complete_timeout_ms: u64,

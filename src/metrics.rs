@@ -130,6 +130,8 @@ pub struct Counters {
     pub completions_timed_out: u64,
     /// Messages that were complete at once because too many wait already.
     pub completions_not_awaited: u64,
+    /// Messages that the demo agent did not answer because too many wait for it.
+    pub demo_unanswered: u64,
     /// Agents that there was no place to note as live.
     pub agents_unnoted: u64,
     /// World-states that had no place for everything.

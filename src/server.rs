@@ -126,6 +126,7 @@ fn agents(config: &Config, place: Place, access: Access, log_feed: Arc<Feed>) ->
         complete_timeout_ms: config.complete_timeout_ms,
         server_id: config.server_id,
         require_join: config.require_join,
+        demo_agent: config.demo_agent,
         dedupe_window_ms: config.dedupe_window_ms,
         rate_messages: config.rate_messages,
         access,

@@ -38,6 +38,11 @@ fn python_socketio_talks_in_rooms() {
     each_worker_count(&[1, 4], ROOMS, |server| python("rooms.py", server));
 }
 
+#[test]
+fn the_demo_agent_talks_to_socket_io_client() {
+    each_worker_count(&[1, 4], &["--demo-agent"], |server| node("demo.mjs", server));
+}
+
 /// Runs a script on servers that are open, and on one that asks for a token.
 fn elizaos(script: &str) {
     each_worker_count(&[1, 4], ROOMS, |server| node(script, server));

@@ -11,12 +11,13 @@ use super::broadcast::{Draft, put_number, put_room};
 use super::client::{Client, bring, check_name, followed, identity, parties, speaker, take_away};
 use super::completion::{self, Deadlines};
 use super::dedupe::{self, Dedupe};
+use super::demo::{self, Demo};
 use super::events::{self, Event as Asked, Form, Join, Message, Refusal};
 use super::fault::{Code, Fault};
 use super::handshake::{Handshake, Identity};
 use super::ids::Ids;
 use super::json::{Args, ParseError, Parser, put_str};
-use super::liveness::Liveness;
+use super::liveness::{self, Liveness};
 use super::logs::{self, Logs};
 use super::mail::{Asker, Delivery, JoinRoom, Joined, LeaveRoom, Mail, Party, Publish, Publisher, RejoinRoom};
 use super::permission::{self, check_room, check_sender};
@@ -39,6 +40,7 @@ pub struct Agents {
     pub(super) logs: Logs,
     pub(super) liveness: Liveness,
     pub(super) deadlines: Deadlines,
+    pub(super) demo: Demo,
     pub(super) api: Api,
     pub(super) parser: Option<Parser>,
 }
@@ -59,8 +61,9 @@ impl Agents {
             ids: Ids::default(),
             questions: Questions::default(),
             logs: Logs::new(Arc::clone(&settings.log_feed)),
-            liveness: Liveness::default(),
+            liveness: Liveness::new(liveness::AGENTS_MAX, settings.demo_agent.then_some(demo::ID)),
             deadlines: Deadlines::new(settings.complete_timeout_ms),
+            demo: Demo::default(),
             api: Api::new(settings.dedupe_window_ms),
             parser: None,
             settings,
@@ -323,6 +326,7 @@ impl App for Agents {
             Mail::Repeated(_, Publisher::Call(call), stamp, _) => self.call_published(cx, call, stamp),
             Mail::Unsent(Publisher::Socket(asker), fault) => refuse(cx, asker, "message", &(*fault).into()),
             Mail::Unsent(Publisher::Call(call), fault) => self.call_refused(cx, call, *fault),
+            Mail::Repeated(_, Publisher::Demo, ..) | Mail::Unsent(Publisher::Demo, _) => {}
             Mail::Call(mail) => self.call_mail(cx, from, mail),
         }
         cx.engine.counters.rooms = self.world.counters();
@@ -340,6 +344,7 @@ impl App for Agents {
         match slot {
             logs::TIMER => self.read_feed(cx),
             completion::TIMER => self.deadlines_due(cx),
+            demo::TIMER => self.demo_due(cx),
             _ => {}
         }
     }

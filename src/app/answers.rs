@@ -38,7 +38,7 @@ impl Agents {
         }
         let asker = match message.by {
             Publisher::Socket(asker) if cx.hub.session(asker.socket).is_some() => asker,
-            Publisher::Socket(_) => return cx.deliver(room, frame, None),
+            Publisher::Socket(_) | Publisher::Demo => return cx.deliver(room, frame, None),
             Publisher::Call(call) => {
                 cx.deliver(room, frame, None);
                 return self.call_published(cx, call, message.stamp);

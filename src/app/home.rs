@@ -3,17 +3,20 @@
 use super::Agents;
 use super::completion;
 use super::dedupe::Sent;
+use super::demo::{self, Asked};
 use super::fault::{Code, Fault};
 use super::history::Item;
 use super::mail::{Delivery, JoinRoom, Joined, LeaveRoom, Mail, Ordered, Party, Publish, Publisher, RejoinRoom, Stamp};
+use super::room::Room;
 use crate::socket::Context;
 use std::sync::Arc;
+use uuid::Uuid;
 
 impl Agents {
     pub(super) fn join_room(&mut self, cx: &mut Context<'_, Self>, from: usize, join: JoinRoom) {
         let now_ms = cx.now().unix_ms;
         let JoinRoom { room, is_new, server, parties, named, dm, named_agent, asker } = join;
-        let default = self.settings.server_id;
+        let (default, demo) = (self.settings.server_id, self.settings.demo_agent);
         let members = self.world.open(&room, now_ms, |room| {
             room.online += u32::from(is_new);
             room.updated_at = now_ms;
@@ -25,7 +28,7 @@ impl Agents {
                 room.seen(user, now_ms).name = name;
             }
             if let Some(other) = dm {
-                room.becomes_dm(other, now_ms);
+                becomes_dm(room, other, demo, now_ms);
             }
             room.online
         });
@@ -68,64 +71,86 @@ impl Agents {
 
     pub(super) fn publish(&mut self, cx: &mut Context<'_, Self>, from: usize, by: Publisher, publish: Publish) {
         let now = cx.now();
+        let earlier = self.earlier(&publish, now.mono_ms);
         let Publish { room: id, server, sender, name, message_id, id: chosen, dm, speaker, is_new, draft, extra } =
             publish;
         // Its shard has noted that the socket brings the sender, whatever becomes of the message.
         if is_new {
             self.world.change(&id, |room| room.enter(speaker, now.unix_ms).last_seen);
         }
-        let sent = message_id.as_ref().map(|m| Sent { room: id.clone(), sender, message_id: m.clone() });
-        if let Some(stamp) = sent.as_ref().and_then(|sent| self.dedupe.find(sent, now.mono_ms)) {
-            return cx.post(from, Mail::Repeated(id, by, stamp, message_id));
+        match earlier {
+            Some(Ok(stamp)) => return cx.post(from, Mail::Repeated(id, by, stamp, message_id)),
+            Some(Err(fault)) => return cx.post(from, Mail::Unsent(by, Box::new(fault))),
+            None => {}
         }
-        if let Some((room, item)) = chosen.and_then(|chosen| self.world.message(chosen)) {
-            return if room.id() == &id && item.sender == sender {
-                cx.post(from, Mail::Repeated(id, by, item.stamp, message_id));
-            } else {
-                let fault = Fault::new(Code::Conflict, "Another message has this messageId.");
-                cx.post(from, Mail::Unsent(by, Box::new(fault)));
-            };
-        }
-        let is_agents = matches!(speaker, Party::Agent(_));
         let Self { ids, liveness, deadlines, settings, .. } = self;
         let default = settings.server_id;
         let stored = self.world.open(&id, now.unix_ms, |room| {
             let created_at = room.next_created_at(now.unix_ms);
             let stamp = Stamp { id: chosen.unwrap_or_else(|| ids.next(cx.engine, created_at)), created_at };
+            let mut is_agents = matches!(speaker, Party::Agent(_));
             if is_agents && matches!(by, Publisher::Call(_)) {
                 room.enroll(sender, now.unix_ms);
             }
             room.seen(sender, now.unix_ms).name = name;
             room.belongs_to(server, default);
             if let Some(other) = dm {
-                room.becomes_dm(other, now.unix_ms);
+                becomes_dm(room, other, settings.demo_agent, now.unix_ms);
             }
             room.ordered(stamp);
             let agents = room.live_agents(|agent| liveness.is_live(agent, now.mono_ms));
-            let complete = if is_agents || agents.contains(&sender) {
+            is_agents |= agents.contains(&sender);
+            let asks_demo = settings.demo_agent && !is_agents && agents.contains(&demo::ID);
+            let complete = if is_agents {
                 room.agent_spoke_ms = now.mono_ms;
                 agents.is_empty()
             } else {
                 let has_agents = !agents.is_empty();
                 let sender = match by {
                     Publisher::Socket(asker) => Some((from, asker.socket)),
-                    Publisher::Call(_) => None,
+                    Publisher::Call(_) | Publisher::Demo => None,
                 };
                 let waits = completion::wait(deadlines, room, agents, server, sender, now.mono_ms);
                 cx.engine.counters.completions_not_awaited += u64::from(has_agents && !waits);
                 !waits
             };
-            (stamp, draft.finish(stamp), complete)
+            (stamp, draft.finish(stamp), complete, asks_demo)
         });
-        let Some((stamp, broadcast, complete)) = stored else {
+        let Some((stamp, broadcast, complete, asks_demo)) = stored else {
             return cx.post(from, Mail::Unsent(by, Box::new(self.no_room())));
         };
         self.world.store(&id, Item { stamp, sender, broadcast: broadcast.clone(), extra });
-        if let Some(sent) = sent {
-            self.dedupe.keep(sent, stamp, now.mono_ms);
+        if let Some(message_id) = message_id.clone() {
+            self.dedupe.keep(Sent { room: id.clone(), sender, message_id }, stamp, now.mono_ms);
         }
-        let ordered = Ordered { broadcast, stamp, server, shard: from, by, message_id, complete };
-        cx.hub.fan_out(&id, Some(from), &Delivery::Message(Arc::new(ordered)));
+        let ordered = Arc::new(Ordered { broadcast, stamp, server, shard: from, by, message_id, complete });
+        cx.hub.fan_out(&id, Some(from), &Delivery::Message(Arc::clone(&ordered)));
+        if asks_demo {
+            self.ask_demo(cx, Asked { room: &id, server, broadcast: &ordered.broadcast, waits: !complete });
+        }
         self.deadlines.arm(cx);
+    }
+
+    /// What became of this very message when it was sent before; a fault: its id is another message's.
+    fn earlier(&mut self, publish: &Publish, now_ms: u64) -> Option<Result<Stamp, Fault>> {
+        let Publish { room: id, sender, message_id, id: chosen, .. } = publish;
+        if let Some(message_id) = message_id.clone() {
+            let sent = Sent { room: id.clone(), sender: *sender, message_id };
+            if let Some(stamp) = self.dedupe.find(&sent, now_ms) {
+                return Some(Ok(stamp));
+            }
+        }
+        let (room, item) = self.world.message((*chosen)?)?;
+        let is_same = room.id() == id && item.sender == *sender;
+        let conflict = || Fault::new(Code::Conflict, "Another message has this messageId.");
+        Some(if is_same { Ok(item.stamp) } else { Err(conflict()) })
+    }
+}
+
+/// A room is a conversation of two; the other one, if known, may be the demo agent.
+fn becomes_dm(room: &mut Room, other: Option<Uuid>, has_demo: bool, now_ms: u64) {
+    room.becomes_dm(other, now_ms);
+    if has_demo && other == Some(demo::ID) {
+        demo::enroll(room, now_ms);
     }
 }

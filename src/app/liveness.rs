@@ -26,6 +26,8 @@ pub struct Liveness {
     known: HashMap<Uuid, Known>,
     agents_max: usize,
     next_purge_ms: u64,
+    /// The server's own agent, live as long as the server.
+    resident: Option<Uuid>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,21 +44,15 @@ impl Known {
     }
 }
 
-impl Default for Liveness {
-    fn default() -> Self {
-        Self::new(AGENTS_MAX)
-    }
-}
-
 impl Liveness {
-    /// Knows nobody yet, and never more than `agents_max`.
-    pub fn new(agents_max: usize) -> Self {
-        Self { sockets: HashMap::new(), known: HashMap::new(), agents_max, next_purge_ms: 0 }
+    /// Knows nobody yet but the `resident`, and never more than `agents_max` others.
+    pub fn new(agents_max: usize, resident: Option<Uuid>) -> Self {
+        Self { sockets: HashMap::new(), known: HashMap::new(), agents_max, next_purge_ms: 0, resident }
     }
 
     /// Whether an agent is live.
     pub fn is_live(&self, agent: Uuid, now_ms: u64) -> bool {
-        self.known.get(&agent).is_some_and(|known| known.is_live(now_ms))
+        self.resident == Some(agent) || self.known.get(&agent).is_some_and(|known| known.is_live(now_ms))
     }
 
     /// An agent's own socket connected here; `true` if it is the first.
@@ -172,7 +168,7 @@ mod tests {
 
     #[test]
     fn an_agent_is_live_while_any_shard_has_a_socket_of_it() {
-        let mut liveness = Liveness::default();
+        let mut liveness = Liveness::new(AGENTS_MAX, None);
         assert!(!liveness.is_live(agent(1), 0));
         for shard in [0, 63] {
             liveness.has_sockets(agent(1), shard, true, 0);
@@ -185,8 +181,14 @@ mod tests {
     }
 
     #[test]
+    fn the_servers_own_agent_is_always_live() {
+        let liveness = Liveness::new(AGENTS_MAX, Some(agent(1)));
+        assert!(liveness.is_live(agent(1), u64::MAX) && !liveness.is_live(agent(2), 0));
+    }
+
+    #[test]
     fn only_the_first_and_the_last_socket_of_a_shard_are_told_of() {
-        let mut liveness = Liveness::default();
+        let mut liveness = Liveness::new(AGENTS_MAX, None);
         assert_eq!([liveness.connected(agent(1)), liveness.connected(agent(1))], [true, false]);
         assert_eq!([liveness.disconnected(agent(1)), liveness.disconnected(agent(1))], [false, true]);
         assert!(!liveness.disconnected(agent(1)) && liveness.sockets.is_empty());
@@ -194,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_call_makes_live_for_a_while_and_is_told_of_once_a_second() {
-        let mut liveness = Liveness::default();
+        let mut liveness = Liveness::new(AGENTS_MAX, None);
         assert!(liveness.is_news(agent(1), CALL_WINDOW_MS));
         liveness.called(agent(1), CALL_WINDOW_MS, 0);
         assert!(!liveness.is_news(agent(1), CALL_WINDOW_MS + 999));
@@ -205,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_full_table_makes_room_by_those_who_are_live_no_more_and_else_takes_nobody() {
-        let mut liveness = Liveness::new(2);
+        let mut liveness = Liveness::new(2, None);
         liveness.has_sockets(agent(1), 0, true, 0);
         liveness.called(agent(2), 2_000, 0);
         assert!(!liveness.called(agent(3), 9_000, 0) && !liveness.is_live(agent(3), 0));

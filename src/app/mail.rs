@@ -28,6 +28,8 @@ pub enum Publisher {
     Socket(Asker),
     /// A call of the HTTP API.
     Call(CallKey),
+    /// The demo agent, which is told nothing.
+    Demo,
 }
 
 /// From one shard to another.

@@ -8,6 +8,7 @@ pub mod broadcast;
 mod client;
 pub mod completion;
 mod dedupe;
+pub mod demo;
 pub mod echo;
 pub mod events;
 mod fault;

@@ -189,11 +189,16 @@ impl Room {
 
     /// An agent stops taking part, whoever stands for it. `false`: it did not take part.
     pub fn dismiss(&mut self, agent: Uuid) -> bool {
-        let takes_part = self.members.get(&agent).is_some_and(|member| member.is_agent);
+        let takes_part = self.has_agent(agent);
         if takes_part {
             self.remove(agent);
         }
         takes_part
+    }
+
+    /// Whether an agent takes part.
+    pub fn has_agent(&self, agent: Uuid) -> bool {
+        self.members.get(&agent).is_some_and(|member| member.is_agent)
     }
 
     /// The agents that take part and are live.

@@ -28,6 +28,8 @@ pub struct AgentsSettings {
     pub require_join: bool,
     /// Within this time a repeated `messageId` or `Idempotency-Key` is the same message; 0: never.
     pub dedupe_window_ms: u64,
+    /// Whether there is an agent to try things with.
+    pub demo_agent: bool,
     /// Messages a second from one connection; 0: no limit.
     pub rate_messages: u32,
     /// Whether anybody may read the server's own log lines.
@@ -52,6 +54,7 @@ impl Default for AgentsSettings {
             server_id: Uuid::nil(),
             require_join: false,
             dedupe_window_ms: 120_000,
+            demo_agent: false,
             rate_messages: 0,
             public_logs: false,
             log_feed: Arc::default(),

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::app::demo;
 use crate::config::{Config, Origin, Switch};
 
 /// What was found out at start.
@@ -61,6 +62,7 @@ fn limits(config: &Config) -> Vec<(&'static str, String)> {
         ("require-entity-id", on_or_off(config.require_entity_id)),
         ("public-logs", on_or_off(config.public_logs)),
         ("require-join", config.require_join.to_string()),
+        ("demo-agent", if config.demo_agent { format!("on, agent {}", demo::ID) } else { "off".to_owned() }),
         ("max-connections", config.max_connections.map_or_else(String::new, |n| n.to_string())),
         ("max-connections-per-ip", or_off(config.max_connections_per_ip)),
         ("rate-connections", or_off(config.rate_connections)),

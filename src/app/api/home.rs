@@ -156,7 +156,7 @@ impl Agents {
     }
 
     fn servers_of(&self, agent: Uuid) -> Reply {
-        let rooms = self.world.rooms().filter(|room| room.members.get(&agent).is_some_and(|member| member.is_agent));
+        let rooms = self.world.rooms().filter(|room| room.has_agent(agent));
         let mut servers: Vec<Uuid> = rooms.map(|room| room.server()).collect();
         servers.sort_unstable();
         servers.dedup();

@@ -5,6 +5,7 @@ mod api;
 mod api_calls;
 mod bad_input;
 mod completion;
+mod demo;
 mod fleet;
 mod http;
 mod json;
