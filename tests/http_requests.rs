@@ -274,6 +274,18 @@ fn expect_100_continue_is_refused_where_the_body_would_be() {
 }
 
 #[test]
+fn other_expectations_are_417() {
+    each_driver(ECHO_CALM, |server| {
+        for value in ["the-unexpected", "100-continue, more", "100-continue;q=1"] {
+            let mut http = Http::connect(server);
+            http.request("GET", HANDSHAKE, &format!("Expect: {value}\r\n"), b"");
+            assert!(http.any_response(false).expect(417).closes(), "{value}");
+            http.ends();
+        }
+    });
+}
+
+#[test]
 fn half_closed_connection_still_gets_its_answer() {
     each_driver(ECHO_CALM, |server| {
         let mut http = Http::connect(server);

@@ -153,6 +153,8 @@ pub enum HeadError {
     UnsupportedVersion,
     /// An unknown transfer coding: 501.
     NotImplemented,
+    /// An expectation other than `100-continue`: 417 (RFC 9110 §10.1.1).
+    ExpectationFailed,
 }
 
 impl HeadError {
@@ -163,6 +165,7 @@ impl HeadError {
             Self::TooLarge => 431,
             Self::UnsupportedVersion => 505,
             Self::NotImplemented => 501,
+            Self::ExpectationFailed => 417,
         }
     }
 
@@ -173,6 +176,7 @@ impl HeadError {
             Self::TooLarge => "request head too large",
             Self::UnsupportedVersion => "HTTP version not supported",
             Self::NotImplemented => "transfer coding not supported",
+            Self::ExpectationFailed => "only 100-continue can be expected",
         }
     }
 }

@@ -96,6 +96,9 @@ pub(crate) fn parse_complete(bytes: &[u8]) -> Result<Head<'_>, HeadError> {
         _ => {}
     }
     let framing = fields.framing(http_10)?;
+    if fields.expects_more && !http_10 {
+        return Err(HeadError::ExpectationFailed);
+    }
     let lines = bytes.iter().position(|&byte| byte == b'\n').and_then(|end| bytes.get(end + 1..));
     Ok(Head {
         method,
@@ -203,6 +206,8 @@ struct Fields<'a> {
     websocket_version: Option<&'a [u8]>,
     is_version_repeated: bool,
     expect_continue: bool,
+    /// Something other than `100-continue` is expected.
+    expects_more: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -240,6 +245,7 @@ impl<'a> Fields<'a> {
             self.is_version_repeated = self.websocket_version.replace(value).is_some();
         } else if is("Expect") {
             self.expect_continue |= has_token(value, "100-continue");
+            self.expects_more |= !is_list_of(value, "100-continue");
         }
         Ok(())
     }
@@ -291,6 +297,12 @@ impl<'a> Fields<'a> {
 /// Whether a comma separated list has `token`, in any case.
 fn has_token(list: &[u8], token: &str) -> bool {
     list.split(|&byte| byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether a comma separated list has nothing but `token`, in any case; empty items do not count.
+fn is_list_of(list: &[u8], token: &str) -> bool {
+    let mut items = list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    items.all(|item| item.is_empty() || item.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// Whether `key` has the form of 16 bytes in base64.

@@ -245,6 +245,21 @@ fn keep_alive_and_expectations() {
 }
 
 #[test]
+fn unknown_expectations_are_refused() {
+    for (version, value, expected) in [
+        ("1.1", "100-continue", None),
+        ("1.1", "", None),
+        ("1.1", "100-CONTINUE, ,100-continue", None),
+        ("1.1", "other", Some(HeadError::ExpectationFailed)),
+        ("1.1", "100-continue, other", Some(HeadError::ExpectationFailed)),
+        ("1.0", "other", None),
+    ] {
+        let head = format!("GET / HTTP/{version}\r\nHost: a\r\nExpect: {value}\r\n\r\n");
+        assert_eq!(parse_head(head.as_bytes()).err(), expected, "{version} {value:?}");
+    }
+}
+
+#[test]
 fn websocket_handshakes() {
     const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
