@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use common::engine::{BOTH, Packet, Session};
-use common::{ECHO, ECHO_CALM, Server, Via, each_cell, json as text};
+use common::{ECHO, ECHO_CALM, Server, Via, WebSocket, each_cell, json as text};
 
 const PATH: &str = "/socket.io/";
 
@@ -55,6 +55,36 @@ fn connect_is_answered_with_the_one_key_sid() {
         assert_eq!(id.len(), 20);
         assert_ne!(id, session.sid(), "the Engine.IO sid is a secret, the socket's id is not");
         assert_eq!(session.recv().text(), r#"42["auth",{}]"#);
+    });
+}
+
+/// Suites that take one message at a time would lose the second of one read.
+#[test]
+fn auth_comes_in_a_read_of_its_own_on_a_websocket() {
+    each_cell(ECHO_CALM, |server| {
+        // Both are there at once for a client that had to wait for a processor.
+        common::eventually("an answer that comes alone", || {
+            let mut ws = WebSocket::open(server, "/socket.io/?EIO=4&transport=websocket");
+            ws.expect_text();
+            ws.text("40");
+            assert!(ws.expect_text().starts_with("40{"));
+            let alone = ws.data_frame_by(Instant::now() + Duration::from_millis(2)).is_none();
+            if alone {
+                assert_eq!(ws.expect_text(), r#"42["auth",{}]"#);
+            }
+            alone
+        });
+    });
+}
+
+#[test]
+fn auth_comes_before_what_answers_an_event() {
+    each_transport(|server, via| {
+        let mut session = open(server, via);
+        session.send_all(&[r#"40{"a":1}"#.into(), r#"42["message",1]"#.into()]);
+        assert!(session.recv().text().starts_with("40{"));
+        assert_eq!(session.recv().text(), r#"42["auth",{"a":1}]"#);
+        assert_eq!(session.recv().text(), r#"42["message-back",1]"#);
     });
 }
 
