@@ -68,6 +68,20 @@ fn binary_messages_come_back_as_binary() {
     });
 }
 
+/// Clients that were told to do without binary frames send base64 on a WebSocket as well.
+#[test]
+fn base64_packet_on_a_websocket_is_a_binary_message() {
+    each_cell(ECHO, |server| {
+        let mut ws = WebSocket::open(server, ENGINE_ECHO);
+        ws.expect_text();
+        for bytes in [&b""[..], b"\x01", b"\x00\xfe\xff"] {
+            ws.text(base64_packet(bytes));
+            assert_eq!(ws.expect_binary(), bytes);
+        }
+        Session::open(server, Via::WebSocket, PATH).ends_after("b!");
+    });
+}
+
 #[test]
 fn polling_writes_binary_as_base64() {
     each_cell(ECHO, |server| {

@@ -8,7 +8,7 @@ use crate::connection::{Awaiting, Finish, Purpose, Stage};
 use crate::engine::polling::NO_STORE;
 use crate::engine::{Answer, CloseReason, Protocol, Refusal, SessionKey};
 use crate::metrics::ConnectionEnd;
-use crate::wire::engine::{Packet, PacketType, decode_type, split_payload};
+use crate::wire::engine::{Packet, PacketType, decode_base64, decode_type, split_payload};
 use crate::wire::websocket::put_pong;
 
 /// Bytes of further requests a client may send while one is unanswered.
@@ -110,6 +110,10 @@ impl<P: Protocol> Shard<P> {
         match decode_type(*kind) {
             Some(PacketType::Message) => self.protocol.text(&mut self.engine, session, data),
             Some(kind) => self.control(session, kind),
+            None if *kind == b'b' => match decode_base64(data) {
+                Some(bytes) => self.protocol.binary(&mut self.engine, session, bytes),
+                None => self.engine.close_session_with(session, CloseReason::ParseError, 1002),
+            },
             None => self.engine.close_session_with(session, CloseReason::ParseError, 1002),
         }
     }

@@ -107,8 +107,8 @@ fn decode_packet(packet: &mut [u8]) -> Result<Packet<'_>, PayloadError> {
     decode_type(first).map(|kind| Packet::Text(kind, data)).ok_or(PayloadError::UnknownType)
 }
 
-/// Decodes `text` onto itself, by way of blocks short enough for the stack.
-fn decode_base64(text: &mut [u8]) -> Option<&mut [u8]> {
+/// Decodes base64 onto itself, by way of blocks short enough for the stack. `None`: it is none.
+pub fn decode_base64(text: &mut [u8]) -> Option<&mut [u8]> {
     const BLOCK: usize = 1024;
     let mut block = [0; BLOCK / 4 * 3];
     let (mut read, mut written) = (0, 0);
