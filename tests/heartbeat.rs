@@ -71,6 +71,19 @@ fn polling_session_that_answers_no_ping_is_gone_in_time() {
     });
 }
 
+/// As the reference's suites look for it: a millisecond after the last one it may live.
+#[test]
+fn polling_session_that_answers_no_ping_lives_not_a_millisecond_longer() {
+    each_cell(ECHO, |server| {
+        // A shard that had to wait for a processor gives its clients more time.
+        common::eventually("a session that is gone in time", || {
+            let mut polling = Polling::open(server, PATH);
+            sleep_until(Instant::now(), PING_INTERVAL_MS + PING_TIMEOUT_MS + 1);
+            polling.get().status == 400
+        });
+    });
+}
+
 #[test]
 fn polling_session_that_polls_but_answers_no_ping_is_gone_in_time() {
     each_cell(ECHO, |server| {

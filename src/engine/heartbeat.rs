@@ -1,10 +1,14 @@
 //! Heartbeats (Engine.IO v4, "Heartbeat"): the server pings, the client answers in time or is gone. One timer a session,
 //! re-armed lazily.
 
-use super::session::Transport;
+use super::session::{Session, Transport};
 use super::wheel::{Timer, TimerKind};
 use super::{CloseReason, ConnectionKey, Engine, SessionKey};
 use crate::metrics::CutOff;
+
+/// How late a timer may fire and its deadline still hold. Clients of a shard that was held up for longer have the whole
+/// patience from the ping on, and what they sent meanwhile is read first.
+const LATE_MS: u64 = 10;
 
 impl Engine {
     /// A pong came: the next ping is due an interval from now.
@@ -16,6 +20,15 @@ impl Engine {
         if heartbeat_ms < session.armed_ms {
             session.armed_ms = heartbeat_ms;
             self.wheel.arm(heartbeat_ms, heartbeat(key));
+        }
+    }
+
+    /// Ends a session whose patience has just run out: its timer fires in this turn or the next, behind what is read.
+    pub fn end_overdue(&mut self, key: SessionKey) {
+        let now_ms = self.now.mono_ms;
+        let is_overdue = |s: &Session| s.awaiting_pong && (s.heartbeat_ms..=s.heartbeat_ms + LATE_MS).contains(&now_ms);
+        if self.session(key).is_some_and(is_overdue) {
+            self.heartbeat_timeout(key);
         }
     }
 
@@ -46,7 +59,8 @@ impl Engine {
             return self.end_silent(key);
         }
         session.awaiting_pong = true;
-        session.heartbeat_ms = now_ms + timeout_ms;
+        let late = now_ms - session.heartbeat_ms > LATE_MS;
+        session.heartbeat_ms = timeout_ms + if late { now_ms } else { session.heartbeat_ms };
         session.armed_ms = session.heartbeat_ms;
         let (sink, at_ms) = (session.sink, session.heartbeat_ms);
         self.wheel.arm(at_ms, heartbeat(key));

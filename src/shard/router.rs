@@ -123,6 +123,11 @@ impl<P: Protocol> Shard<P> {
                 let sid = Sid::parse(sid).ok_or(Refusal::SessionIdUnknown)?;
                 let (shard, _) = self.engine.place(&sid);
                 let elsewhere = shard != self.engine.settings.shard && shard < self.engine.settings.shards;
+                if head.method == Method::Get
+                    && let Some(session) = self.engine.find_session(&sid)
+                {
+                    self.engine.end_overdue(session);
+                }
                 let session = match self.engine.find_session(&sid) {
                     None if elsewhere => return Ok(Verdict::Move(shard)),
                     None if self.drain.has_told() && head.method == Method::Post => {
