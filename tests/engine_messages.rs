@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::engine::{BOTH, Packet, Session, base64_packet, packets};
 use common::http::{self, Http};
 use common::websocket::ENGINE_ECHO;
-use common::{ECHO, ECHO_CALM, Polling, Via, WebSocket, each_cell};
+use common::{ECHO, ECHO_CALM, Polling, Via, WebSocket, each_cell, each_worker_count};
 
 const PATH: &str = "/engine.io/";
 
@@ -287,6 +287,33 @@ fn posted_close_packet_ends_the_pending_poll_with_a_noop() {
         polling.send("1");
         assert_eq!(poll.response().expect(200).text(), "6");
         assert_error(&polling.get(), UNKNOWN_SID, "the session is over");
+    });
+}
+
+#[test]
+fn posted_close_packet_ends_the_session_before_it_is_answered() {
+    each_cell(ECHO_CALM, |server| {
+        let mut polling = Polling::open(server, PATH);
+        polling.send("1");
+        assert_error(&polling.get(), UNKNOWN_SID, "the session is over");
+    });
+}
+
+/// Two requests at once land on different shards, and the poll may reach the session's last.
+#[test]
+fn poll_that_a_close_packet_has_overtaken_ends_with_a_noop_too() {
+    each_worker_count(&[2, 4], ECHO_CALM, |server| {
+        // The session waits a few milliseconds only.
+        common::eventually("a poll in time", || {
+            let mut polling = Polling::open(server, PATH);
+            let mut post = Http::connect(server);
+            post.request("POST", &polling.target(), "", b"1");
+            std::thread::sleep(Duration::from_millis(3));
+            let poll = polling.get();
+            assert_eq!(post.response().expect(200).text(), "ok");
+            assert_error(&polling.get(), UNKNOWN_SID, "the session is over");
+            poll.status == 200 && poll.text() == "6"
+        });
     });
 }
 

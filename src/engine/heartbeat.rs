@@ -16,10 +16,16 @@ impl Engine {
         let heartbeat_ms = self.now.mono_ms + self.settings.ping_interval_ms;
         let Some(session) = self.session_mut(key) else { return };
         session.awaiting_pong = false;
-        session.heartbeat_ms = heartbeat_ms;
-        if heartbeat_ms < session.armed_ms {
-            session.armed_ms = heartbeat_ms;
-            self.wheel.arm(heartbeat_ms, heartbeat(key));
+        self.move_heartbeat(key, heartbeat_ms);
+    }
+
+    /// Sets when the session is looked after next.
+    pub(super) fn move_heartbeat(&mut self, key: SessionKey, at_ms: u64) {
+        let Some(session) = self.session_mut(key) else { return };
+        session.heartbeat_ms = at_ms;
+        if at_ms < session.armed_ms {
+            session.armed_ms = at_ms;
+            self.wheel.arm(at_ms, heartbeat(key));
         }
     }
 
@@ -53,6 +59,9 @@ impl Engine {
         }
         if session.is_closing() {
             return self.remove_session(key);
+        }
+        if matches!(&session.transport, Transport::Polling(polling) if polling.leaving.is_some()) {
+            return self.close_session(key, CloseReason::TransportClose);
         }
         if session.awaiting_pong {
             self.counters.cut_off(CutOff::PingTimeout);

@@ -9,6 +9,8 @@ use crate::wire::websocket::split_server_frame;
 
 /// Packets in one answer to a poll; python-socketio refuses more.
 pub const MAX_PACKETS: usize = 16;
+/// How long a posted close packet waits for a poll that was sent before it and is on its way from another shard.
+const OVERTAKEN_MS: u64 = 20;
 /// Answers of a session are nobody else's.
 pub const NO_STORE: &str = "Cache-Control: no-store\r\n";
 
@@ -28,7 +30,11 @@ impl Engine {
             return Err(Refusal::BadRequest);
         }
         polling.poll = Some(connection);
+        let leaving = polling.leaving.is_some();
         self.await_server(connection, Awaiting::Packets { slot: session.slot, generation: session.generation });
+        if leaving {
+            self.close_session(session, CloseReason::TransportClose);
+        }
         let Some(sink) = self.sessions.get(session.slot as usize).map(|s| s.sink) else { return Ok(()) };
         self.out.touch(sink);
         Ok(())
@@ -36,7 +42,8 @@ impl Engine {
 
     /// The head of a POST arrived. A second one while the first is on its way ends the session.
     pub fn begin_post(&mut self, connection: ConnectionKey, session: SessionKey) -> Result<(), Refusal> {
-        let polling = self.polling_mut(session).filter(|p| !p.closing).ok_or(Refusal::BadRequest)?;
+        let goes_on = |p: &&mut Polling| !p.closing && p.leaving.is_none();
+        let polling = self.polling_mut(session).filter(goes_on).ok_or(Refusal::BadRequest)?;
         if polling.post.is_some() {
             self.drop_session(session, CloseReason::TransportError);
             return Err(Refusal::BadRequest);
@@ -50,6 +57,28 @@ impl Engine {
         let polling = self.polling_mut(session).filter(|p| !p.closing).ok_or(Refusal::BadRequest)?;
         polling.post = None;
         Ok(())
+    }
+
+    /// The client ends its session with the POST on `post`. `true`: the POST is answered later. With several shards a poll
+    /// that the client sent before it may arrive behind it, and is to end with a noop.
+    pub fn leave(&mut self, session: SessionKey, post: ConnectionKey) -> bool {
+        let several = self.settings.shards > 1;
+        let at_ms = self.now.mono_ms + OVERTAKEN_MS;
+        let Some(polling) = self.polling_mut(session).filter(|p| !p.closing) else { return false };
+        let waits = several && polling.poll.is_none() && polling.probe.is_none();
+        if waits {
+            polling.leaving = Some(post);
+            self.await_server(post, Awaiting::Answer);
+            self.move_heartbeat(session, at_ms);
+        } else {
+            self.close_session(session, CloseReason::TransportClose);
+        }
+        waits
+    }
+
+    /// Answers a POST.
+    pub(super) fn answer_post(&mut self, connection: ConnectionKey) {
+        self.answer_with(connection, 200, "text/html", b"ok", NO_STORE);
     }
 
     /// Whether a session polls (its last time, perhaps).

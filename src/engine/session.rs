@@ -67,6 +67,8 @@ pub(super) struct Polling {
     pub(super) probe: Option<ConnectionKey>,
     /// Whether the probe was answered: from here on no poll is kept waiting.
     pub(super) upgrading: bool,
+    /// The connection of a POST that ends the session, unanswered while a poll that it has overtaken is waited for.
+    pub(super) leaving: Option<ConnectionKey>,
     /// Whether the session ended and only waits for its last poll.
     pub(super) closing: bool,
 }
@@ -255,13 +257,18 @@ impl Engine {
         let at_ms = self.now.mono_ms + self.settings.ping_timeout_ms;
         let Some(session) = self.session_mut(key) else { return };
         let upper = std::mem::replace(&mut session.upper, NO_UPPER);
+        let mut leaving = None;
         if let Transport::Polling(polling) = &mut session.transport {
             polling.closing = true;
             polling.probe = None;
+            leaving = polling.leaving.take();
             let timer = Timer { kind: TimerKind::Heartbeat, slot: key.slot, generation: key.generation };
             session.heartbeat_ms = at_ms;
             session.armed_ms = at_ms;
             self.wheel.arm(at_ms, timer);
+        }
+        if let Some(post) = leaving {
+            self.answer_post(post);
         }
         self.counters.session_closed(reason);
         self.closed.push((key, upper, reason));

@@ -36,7 +36,7 @@ impl Engine {
 
     pub(super) fn register_probe(&mut self, connection: ConnectionKey, session: SessionKey) {
         match self.polling_mut(session) {
-            Some(polling) if polling.probe.is_none() && !polling.closing => {
+            Some(polling) if polling.probe.is_none() && !polling.closing && polling.leaving.is_none() => {
                 polling.probe = Some(connection);
                 let at_ms = self.now.mono_ms + self.settings.upgrade_timeout_ms;
                 let (slot, generation) = (connection.slot, connection.generation);

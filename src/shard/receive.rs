@@ -289,7 +289,7 @@ impl<P: Protocol> Shard<P> {
                 Ok(()) => Outcome::Waits,
                 Err(refusal) => Outcome::Refused(refusal),
             },
-            Purpose::Payload(slot, generation) => self.payload(SessionKey { slot, generation }, body),
+            Purpose::Payload(slot, generation) => self.payload(key, SessionKey { slot, generation }, body),
             Purpose::Call if self.drain.has_told() => {
                 let json = self.protocol.refusal(503, SHUTS_DOWN);
                 Outcome::Json { status: 503, headers: "", json }
@@ -305,7 +305,7 @@ impl<P: Protocol> Shard<P> {
         }
     }
 
-    fn payload(&mut self, session: SessionKey, body: &mut [u8]) -> Outcome {
+    fn payload(&mut self, key: ConnectionKey, session: SessionKey, body: &mut [u8]) -> Outcome {
         if self.drain.has_told() {
             return Outcome::Ok;
         }
@@ -320,6 +320,8 @@ impl<P: Protocol> Shard<P> {
                         self.protocol.text(&mut self.engine, session, data);
                     }
                 }
+                Ok(Packet::Text(PacketType::Close, _)) if self.engine.leave(session, key) => return Outcome::Waits,
+                Ok(Packet::Text(PacketType::Close, _)) => {}
                 Ok(Packet::Text(kind, _)) => self.control(session, kind),
                 Ok(Packet::Binary(bytes)) => self.protocol.binary(&mut self.engine, session, bytes),
                 Err(_) => {
