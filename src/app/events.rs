@@ -82,7 +82,7 @@ pub struct Message<'a> {
     pub thought: &'a str,
     pub actions: Option<Value<'a>>,
     pub attachments: Option<Value<'a>>,
-    /// The client's own id of it.
+    /// The client's own id of it; not empty.
     pub message_id: Option<&'a str>,
     /// The room is a conversation of two; the other one, if known.
     pub dm: Option<Option<Uuid>>,
@@ -140,8 +140,8 @@ pub fn parse<'a>(name: &str, payload: Option<Value<'a>>, settings: &AgentsSettin
         COMPLETE => Ok(complete(&fields(payload)?)?),
         STREAM_CHUNK => Ok(stream(&fields(payload)?, |fields| chunk(fields, settings))?),
         STREAM_ERROR => Ok(stream(&fields(payload)?, |fields| stream_error(fields, settings))?),
-        "1" => legacy_join(payload),
-        "2" => legacy_send(payload, settings),
+        "1" => legacy_join(fields(payload)),
+        "2" => legacy_send(fields(payload), settings),
         _ => Err(Fault::new(Code::UnknownEvent, "There is no such event.").into()),
     }
 }
@@ -205,13 +205,21 @@ fn stream_error<'a>(fields: &Fields<'a>, settings: &AgentsSettings) -> Result<Pi
 
 fn message<'a>(fields: &Fields<'a>, settings: &AgentsSettings) -> Result<Event<'a>, Refusal> {
     match fields.value(Key::Kind).and_then(Value::as_u64) {
-        Some(1) => return legacy_join(fields.value(Key::Payload)),
-        Some(2) => return legacy_send(fields.value(Key::Payload), settings),
+        Some(1) => return legacy_join(nested(fields)),
+        Some(2) => return legacy_send(nested(fields), settings),
+        _ if fields.value(Key::Payload).is_some() && fields.value(Key::Room).is_none() => {
+            return Err(Fault::field("type", "1 (join) or 2 (send)").into());
+        }
         _ => {}
     }
     let room = fields.room("roomId")?;
     let sender = fields.needed_uuid(Key::User, "userId")?;
     Ok(content(fields, settings, room, sender, "text", Form::Flat).map(Event::Message)?)
+}
+
+/// The payload within a payload.
+fn nested<'a>(fields: &Fields<'a>) -> Result<Fields<'a>, Fault> {
+    fields.value(Key::Payload).and_then(Fields::of).ok_or_else(|| Fault::field("payload", "an object"))
 }
 
 /// What both forms of a message have in common.
@@ -235,7 +243,7 @@ fn content<'a>(
         thought: fields.text(Key::Thought, settings.text_max)?.unwrap_or_default(),
         actions: fields.texts(Key::Actions, ACTIONS_MAX, ACTION_MAX)?,
         attachments: fields.array(Key::Attachments)?,
-        message_id: fields.text(Key::MessageId, MESSAGE_ID_MAX)?,
+        message_id: fields.text(Key::MessageId, MESSAGE_ID_MAX)?.filter(|id| !id.is_empty()),
         dm: dm(fields, metadata)?,
         form,
     })
@@ -264,8 +272,8 @@ fn refused_as_is(fault: Fault) -> Refusal {
     Refusal { message_error: Some(fault.message.clone().into_owned()), fault }
 }
 
-fn legacy_join<'a>(payload: Option<Value<'a>>) -> Result<Event<'a>, Refusal> {
-    let fields = fields(payload).map_err(|fault| refused(fault, JOIN_ERROR))?;
+fn legacy_join<'a>(fields: Result<Fields<'a>, Fault>) -> Result<Event<'a>, Refusal> {
+    let fields = fields.map_err(|fault| refused(fault, JOIN_ERROR))?;
     let room = fields.any_room("channelId").map_err(|fault| match fault.code {
         Code::TooLarge => refused_as_is(fault),
         _ => refused(fault, JOIN_ERROR),
@@ -285,8 +293,8 @@ fn legacy_join<'a>(payload: Option<Value<'a>>) -> Result<Event<'a>, Refusal> {
     rest().map(Event::Join).map_err(refused_as_is)
 }
 
-fn legacy_send<'a>(payload: Option<Value<'a>>, settings: &AgentsSettings) -> Result<Event<'a>, Refusal> {
-    let fields = fields(payload).map_err(|fault| refused(fault, SEND_ERROR))?;
+fn legacy_send<'a>(fields: Result<Fields<'a>, Fault>, settings: &AgentsSettings) -> Result<Event<'a>, Refusal> {
+    let fields = fields.map_err(|fault| refused(fault, SEND_ERROR))?;
     let needed = || -> Result<(RoomId, Uuid), Fault> {
         let room = fields.room("channelId")?;
         fields.uuid(Key::Server)?;

@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod api_bounds;
 mod api_calls;
 mod bad_input;
 mod completion;
@@ -10,6 +11,7 @@ mod fleet;
 mod http;
 mod json;
 mod jwt;
+mod legacy;
 mod logs;
 mod permission;
 mod rooms;
