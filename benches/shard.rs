@@ -4,7 +4,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use sockeye::app::{Agents, AgentsSettings};
 use sockeye::engine::cors::Cors;
 use sockeye::engine::{Now, Settings};
-use sockeye::shard::{ConnectionKey, Core, Handover, Routes, Shard, Wire};
+use sockeye::shard::{ConnectionKey, Core, Handover, Routes, Security, Shard, Wire};
 use sockeye::socket::{Sockets, recovery};
 use sockeye::wire::websocket::unmask;
 use std::hint::black_box;
@@ -59,6 +59,8 @@ impl Loaded {
             max_queue: 1 << 20,
             cors: Cors::default(),
             addresses: Default::default(),
+            certificates: None,
+            handshake_timeout_ms: 10_000,
         };
         let routes = Routes { socket_io: "/socket.io/".into(), bare: None, call_body_max: 1 << 20 };
         let mut seed = 1_u8;
@@ -83,7 +85,7 @@ impl Loaded {
 
     fn connect(&mut self, room: u32) {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let key = self.shard.accepted(address, self.now).expect("a place for the connection");
+        let key = self.shard.accepted(address, Security::Plain, self.now).expect("a place for the connection");
         let request = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
         self.shard.received(key, &mut request.to_vec(), self.now);

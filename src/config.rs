@@ -57,6 +57,22 @@ pub struct Config {
     #[arg(long, default_value_t = 3000, help_heading = "Listening")]
     pub port: u16,
 
+    /// Whether to listen on that port; `off`: with TLS only
+    #[arg(long, value_enum, default_value_t = Switch::On, requires_if("off", "tls_cert"), help_heading = "Listening")]
+    pub plain: Switch,
+
+    /// File with the certificate chain in PEM, the server's own first: listens with TLS as well (`https://`, `wss://`)
+    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "Listening")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// File with the private key of the certificate in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "Listening")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Port to listen on with TLS; 0: the kernel picks one, printed at start
+    #[arg(long, default_value_t = 3443, help_heading = "Listening")]
+    pub tls_port: u16,
+
     /// Path of the Socket.IO endpoint [1 to 255 bytes, starts with a slash]
     #[arg(long, default_value = "/socket.io/", value_parser = path, help_heading = "Listening")]
     pub path: String,
@@ -128,6 +144,10 @@ pub struct Config {
     /// Time a connection has to send a complete request, headers and body [100ms to 10m]
     #[arg(long = "request-timeout", default_value = "10s", value_parser = time(100..=10 * MINUTE_MS), value_name = "TIME", help_heading = "Times")]
     pub request_timeout_ms: u64,
+
+    /// Time a connection has for its TLS handshake [100ms to 10m]
+    #[arg(long = "handshake-timeout", default_value = "10s", value_parser = time(100..=10 * MINUTE_MS), value_name = "TIME", help_heading = "Times")]
+    pub handshake_timeout_ms: u64,
 
     /// Time the orderly end after SIGTERM or SIGINT may take [100ms to 10m]
     #[arg(long = "drain-limit", default_value = "10s", value_parser = time(100..=10 * MINUTE_MS), value_name = "TIME", help_heading = "Times")]

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! # Words
-//! *shard* pinned thread with its listener, sessions, rooms · *connection* one TCP stream · *transport* polling or
+//! *shard* pinned thread with its listener, sessions, rooms · *connection* one TCP or TLS stream · *transport* polling or
 //! WebSocket · *session* Engine.IO session, named by its *sid* · *socket* a session in a Socket.IO namespace · *packet* a
 //! unit of Engine.IO or Socket.IO · *payload* a polling body · *frame* a WebSocket frame · *prepared frame* a broadcast
 //! encoded once · *envelope* what goes between shards · *home* the shard that owns a room · *turn* one pass of a shard's
@@ -36,6 +36,10 @@
 //! of this turn, once per shard, and notes a range of it for every member's sink ([`connection::outbound`]): consecutive
 //! frames of a room are one range, so a member's turn is usually one `send()` of contiguous bytes. An idle connection owns
 //! no buffer, no task and no timer object.
+//!
+//! TLS ([`connection::tls`]) is a transformer of bytes in front of all this, with the connections of a listener of its own:
+//! what arrives is decrypted before it is looked at, what a turn queued is encrypted as it is written. Nothing above knows
+//! of it, and its state moves with its connection.
 //!
 //! # Where to start reading
 //! [`shard::seam`] for inputs and effects, [`shard`] for the turn, [`engine`] and [`socket`] for the protocols, [`app`] for

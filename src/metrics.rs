@@ -23,11 +23,15 @@ pub enum CutOff {
     AddressConnections,
     /// A connection of an address that opens them too fast.
     AddressRate,
+    /// A TLS handshake that took too long.
+    SlowHandshake,
+    /// What is not TLS where TLS has to be, or breaks its rules.
+    BadTls,
 }
 
 impl CutOff {
     /// Each limit with its name.
-    const ALL: [(Self, &'static str); 7] = [
+    const ALL: [(Self, &'static str); 9] = [
         (Self::SlowRequest, "slow request"),
         (Self::SlowReader, "slow reader"),
         (Self::SlowUpgrade, "slow upgrade"),
@@ -35,6 +39,8 @@ impl CutOff {
         (Self::ConnectTimeout, "connect timeout"),
         (Self::AddressConnections, "address connections"),
         (Self::AddressRate, "address rate"),
+        (Self::SlowHandshake, "slow handshake"),
+        (Self::BadTls, "bad tls"),
     ];
 }
 
@@ -100,6 +106,10 @@ pub struct Counters {
     pub websockets_opened: u64,
     /// Sessions that left polling for a WebSocket.
     pub upgrades: u64,
+    /// TLS handshakes completed.
+    pub tls_handshakes: u64,
+    /// Those of them that resumed an earlier session.
+    pub tls_resumed: u64,
     /// Answers to HTTP requests.
     pub http_responses: u64,
     /// Bytes written.

@@ -3,11 +3,14 @@
 mod access;
 mod banner;
 mod exposition;
+mod listen;
 mod log;
 mod machine;
 mod metrics_port;
+mod signals;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::cell::Cell;
 use std::fmt;
@@ -20,15 +23,13 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
 use crate::app::echo::{BARE_ENGINE_PATH, Echo};
 use crate::app::logs::Feed;
 use crate::app::{Access, Agents, AgentsSettings};
 use crate::config::{self, Balance, Config, Io, Switch};
 use crate::connection::addresses::{AddressLimits, Addresses};
-use crate::driver::accept::{ListenError, listeners};
+use crate::connection::tls::Certificates;
+use crate::driver::accept::ListenError;
 use crate::driver::{self, Control, Counters, Driver, Options, Refusal, Report, Seat};
 use crate::engine::{Cors, Settings};
 use crate::shard::seam::{Core, Now};
@@ -43,8 +44,10 @@ const EXIT_RESERVE_MS: u64 = 500;
 /// Why the server did not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// The key of signed tokens cannot be had: which file, and why.
-    Key(PathBuf, String),
+    /// A file that a flag names cannot be used: which, and why.
+    File(PathBuf, String),
+    /// The certificate and its key do not do: where they are, and why.
+    Tls(PathBuf, PathBuf, String),
     /// The port cannot be had.
     Listen(ListenError),
     /// The port for metrics cannot be had.
@@ -60,7 +63,10 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key(path, why) => write!(f, "{}: {why}", path.display()),
+            Self::File(path, why) => write!(f, "{}: {why}", path.display()),
+            Self::Tls(certificate, key, why) => {
+                write!(f, "cannot serve TLS with {} and {}: {why}", certificate.display(), key.display())
+            }
             Self::Listen(error) => error.fmt(f),
             Self::Metrics(address, error) => write!(f, "cannot listen on {address} for metrics: {error}"),
             Self::Uring(refusal) => write!(f, "io_uring cannot be used ({refusal}); --io auto takes epoll instead"),
@@ -91,12 +97,14 @@ pub struct Place {
 pub struct Shared {
     /// The connections of each address, if they are limited.
     pub addresses: Option<Arc<Addresses>>,
+    /// The certificate of connections with TLS, if there are any.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 impl Shared {
-    fn new(config: &Config) -> Self {
+    fn new(config: &Config, certificates: Option<Arc<Certificates>>) -> Self {
         let limits = AddressLimits { connections: config.max_connections_per_ip, per_second: config.rate_connections };
-        Self { addresses: Addresses::new(limits) }
+        Self { addresses: Addresses::new(limits), certificates }
     }
 }
 
@@ -168,6 +176,8 @@ fn shard<A: App>(config: &Config, place: Place, app: A, bare: Option<String>) ->
         max_queue: config.max_queue_bytes,
         cors,
         addresses: shared.addresses,
+        certificates: shared.certificates,
+        handshake_timeout_ms: config.handshake_timeout_ms,
     };
     let routes = Routes { socket_io: config.path.clone(), bare, call_body_max: config.http_body_max_bytes };
     let sockets = Sockets::new(app, index, shards, config.max_payload_bytes, recovery);
@@ -193,20 +203,24 @@ where
     let shards = usize::from(*config.workers.get_or_insert_with(machine::shards_by_default));
     let room = machine::connections_within(open_files, shards);
     let max_connections = *config.max_connections.get_or_insert(room);
-    let listeners = listeners(SocketAddr::new(config.host, config.port), shards).map_err(StartError::Listen)?;
+    let identity = tls::Files::of(&config);
+    let certificates = identity.as_ref().map(tls::Files::load).transpose()?;
+    let ports = listen::ports(&config, shards)?;
     let cores = cores_of(&config, shards).map_err(|error| StartError::System("cannot tell the cores", error))?;
     if max_connections > room {
         tracing::warn!(max_connections, open_files, "more connections are allowed than descriptors can be opened");
     }
-    let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| StartError::System("cannot take signals", error))?;
+    let no_signals = |error| StartError::System("cannot take signals", error);
+    let signals = signals::taken(identity.is_some()).map_err(no_signals)?;
 
     let options = options(&config, max_connections);
-    let (seats, control) = driver::seats(listeners.sockets, options)
+    let (seats, control) = driver::seats(ports.listeners, options)
         .map_err(|error| StartError::System("cannot connect the shards", error))?;
     let metrics = metrics_address(&config, &control)?;
     let driver_text = format!("{driver} ({why})");
-    let facts = Facts { address: listeners.address, driver: driver_text, shards, cores, open_files, metrics };
-    let shared = Shared::new(&config);
+    let (plain, tls) = (ports.plain, ports.tls);
+    let facts = Facts { plain, tls, driver: driver_text, shards, cores, open_files, metrics };
+    let shared = Shared::new(&config, certificates.clone());
     let config = Arc::new(config);
     let threads = start_shards(&config, driver, seats, &facts.cores, &shared, Arc::new(shard))?;
     let mut stdout = io::stdout().lock();
@@ -214,15 +228,17 @@ where
     let _ = stdout.write_all(banner(&config, &facts).as_bytes()).and_then(|()| stdout.flush());
     drop(stdout);
 
-    obey(signals, Arc::clone(&control), Duration::from_millis(config.drain_limit_ms))
-        .map_err(|error| StartError::System("cannot take signals", error))?;
+    let reload =
+        move || identity.iter().zip(&certificates).for_each(|(files, certificates)| files.reload(certificates));
+    let drain_limit = Duration::from_millis(config.drain_limit_ms);
+    signals::obey(signals, Arc::clone(&control), drain_limit, reload).map_err(no_signals)?;
     for thread in threads {
         if thread.join().is_err() {
             process::abort();
         }
     }
     log_summary(&control);
-    drop(listeners.lock);
+    drop(ports.locks);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -357,21 +373,4 @@ impl Drop for AbortOnPanic {
             process::abort();
         }
     }
-}
-
-/// From the first signal on, shards drain; a second one, or the end of `limit`, ends the process whatever they do.
-fn obey(mut signals: Signals, control: Arc<Control>, limit: Duration) -> io::Result<()> {
-    let on_signal = move || {
-        let mut signals = signals.forever();
-        signals.next();
-        tracing::info!(connections = control.connections(), "told to stop: draining");
-        control.drain();
-        let _ = thread::Builder::new().name("drain-limit".to_owned()).spawn(move || {
-            thread::sleep(limit);
-            process::exit(0);
-        });
-        signals.next();
-        process::exit(0);
-    };
-    thread::Builder::new().name("signals".to_owned()).spawn(on_signal).map(|_| ())
 }

@@ -4,10 +4,12 @@ pub mod addresses;
 pub mod http;
 pub mod outbound;
 pub mod rate;
+pub mod tls;
 pub mod websocket;
 
 use crate::connection::addresses::Ticket;
 use crate::connection::outbound::SinkKey;
+use crate::connection::tls::Tls;
 use crate::wire::sid::Sid;
 use std::fmt;
 use std::net::IpAddr;
@@ -25,15 +27,26 @@ pub struct Connection {
     pub peer: IpAddr,
     /// Whether the driver reads it.
     pub reading: bool,
-    /// What comes before HTTP; nothing for most.
+    /// What is in front of HTTP; nothing for most.
     pub front: Option<Box<Front>>,
 }
 
-/// What a connection has besides what it speaks: only where limits on addresses are set.
-#[derive(Debug)]
+/// What a connection has besides what it speaks: with TLS, or where limits on addresses are set.
+#[derive(Debug, Default)]
 pub struct Front {
     /// Its place among those of its address.
-    pub ticket: Ticket,
+    pub ticket: Option<Ticket>,
+    /// Its encryption.
+    pub tls: Option<Tls>,
+}
+
+/// Whether the connections of a listener are encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// They are not.
+    Plain,
+    /// They begin with a TLS handshake.
+    Tls,
 }
 
 /// What a connection speaks.
@@ -63,20 +76,21 @@ pub enum Stage {
 pub struct Handover {
     /// Address of the peer.
     pub peer: IpAddr,
-    /// Bytes received and not yet consumed: of an HTTP connection the request that made it move, from its first byte on.
+    /// Bytes received, decrypted and not yet consumed: of an HTTP connection the request that made it move, from its first
+    /// byte on.
     pub unread: Vec<u8>,
     /// The WebSocket that it is, if it is one.
     pub moving: Option<Box<Moving>>,
     /// What it had on its last shard besides.
     pub front: Option<Box<Front>>,
-    /// Whether no shard has taken it up before.
-    pub is_fresh: bool,
+    /// If no shard has taken it up before: what its listener is for.
+    pub fresh: Option<Security>,
 }
 
 impl Handover {
     /// A connection that has only just begun.
-    pub fn fresh(peer: IpAddr) -> Self {
-        Self { peer, unread: Vec::new(), moving: None, front: None, is_fresh: true }
+    pub fn fresh(peer: IpAddr, security: Security) -> Self {
+        Self { peer, unread: Vec::new(), moving: None, front: None, fresh: Some(security) }
     }
 }
 

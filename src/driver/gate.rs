@@ -1,4 +1,4 @@
-//! A shard's listener: watched, at rest while the system has no room for more connections, or closed for good.
+//! One of a shard's listeners: watched, at rest while the system has no room for more connections, or closed for good.
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -8,14 +8,26 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 
+use super::Listener;
 use super::accept::{Accepted, accept};
 use super::connections::NO_SLOT;
+use crate::shard::seam::Security;
 
 /// How long accepting rests when the system has no room for more.
 const REST_MS: u64 = 100;
 
-/// What events of the listener carry.
-pub const LISTENER: u64 = NO_SLOT as u64;
+/// What events of a shard's first listener carry; those of its other ones follow.
+const LISTENERS: u64 = 1 << 32 | NO_SLOT as u64;
+
+/// What events of a shard's listener carry.
+fn event_data(index: usize) -> EventData {
+    EventData::new_u64(LISTENERS + ((index as u64) << 32))
+}
+
+/// Which of a shard's listeners an event without a slot is about, if it is about one.
+pub fn event_index(data: EventData) -> Option<usize> {
+    (data.u64() >> 32).checked_sub(1).and_then(|index| usize::try_from(index).ok())
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -27,7 +39,9 @@ enum State {
 
 /// The listener and its state.
 pub struct Gate {
-    listener: OwnedFd,
+    listener: Listener,
+    /// Which of the shard's listeners it is.
+    index: usize,
     /// The set that watches it; none when the ring does.
     set: Option<Rc<OwnedFd>>,
     state: State,
@@ -38,27 +52,32 @@ pub struct Gate {
 
 impl Gate {
     /// An open gate, watched by `set` or else by the ring.
-    pub fn new(listener: OwnedFd, set: Option<Rc<OwnedFd>>) -> rustix::io::Result<Self> {
-        let gate = Self { listener, set, state: State::Open, said: false, rests: 0 };
+    pub fn new(listener: Listener, index: usize, set: Option<Rc<OwnedFd>>) -> rustix::io::Result<Self> {
+        let gate = Self { listener, index, set, state: State::Open, said: false, rests: 0 };
         gate.watch()?;
         Ok(gate)
     }
 
     fn watch(&self) -> rustix::io::Result<()> {
         let Some(set) = &self.set else { return Ok(()) };
-        epoll::add(&**set, &self.listener, EventData::new_u64(LISTENER), EventFlags::IN)
+        epoll::add(&**set, &self.listener.socket, event_data(self.index), EventFlags::IN)
     }
 
     fn unwatch(&self) {
         if let Some(set) = &self.set {
             // An error says that it is not in the set.
-            let _ = epoll::delete(&**set, &self.listener);
+            let _ = epoll::delete(&**set, &self.listener.socket);
         }
     }
 
     /// The listener, while it is to be watched.
     pub fn open(&self) -> Option<&OwnedFd> {
-        (self.state == State::Open).then_some(&self.listener)
+        (self.state == State::Open).then_some(&self.listener.socket)
+    }
+
+    /// What its connections are.
+    pub fn security(&self) -> Security {
+        self.listener.security
     }
 
     /// When the rest is over, if it rests.
@@ -78,7 +97,7 @@ impl Gate {
     pub fn accept(&mut self, tries: &mut u32, now_ms: u64) -> Option<(OwnedFd, IpAddr)> {
         while self.state == State::Open && *tries > 0 {
             *tries -= 1;
-            match accept(&self.listener) {
+            match accept(&self.listener.socket) {
                 Accepted::Connection(socket, peer) => {
                     self.said = false;
                     return Some((socket, peer));
@@ -116,6 +135,6 @@ impl Gate {
         self.unwatch();
         self.state = State::Closed;
         // An error says that it does not listen.
-        let _ = rustix::net::shutdown(&self.listener, Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.listener.socket, Shutdown::Both);
     }
 }

@@ -5,6 +5,7 @@
 //! the set itself, `uring` in a tokio-uring runtime whose ring watches the rest.
 
 pub mod accept;
+mod clock;
 mod connections;
 mod epoll;
 mod gate;
@@ -19,16 +20,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, clock_gettime};
-
+pub use clock::now;
 pub use loads::Loads;
 pub use uring::{Refusal, probe as probe_uring};
 
 use crate::mesh::{Doorbell, Envelope, MAX_SHARDS, Port, mesh};
 use crate::metrics::Series;
-use crate::shard::seam::{Core, Now, Snapshot};
+use crate::shard::seam::{Core, Security, Snapshot};
 
 /// How a shard asks the kernel for I/O.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,10 +116,18 @@ impl Control {
     }
 }
 
+/// Where a shard accepts connections.
+#[derive(Debug)]
+pub struct Listener {
+    pub socket: OwnedFd,
+    /// What its connections are.
+    pub security: Security,
+}
+
 /// What a shard's thread is given.
 pub struct Seat<M> {
     port: Port<Envelope<M>>,
-    listener: OwnedFd,
+    listeners: Vec<Listener>,
     control: Arc<Control>,
     options: Options,
 }
@@ -132,8 +139,8 @@ impl<M> Seat<M> {
     }
 }
 
-/// A seat for each listener, all connected, and what controls them.
-pub fn seats<M>(listeners: Vec<OwnedFd>, options: Options) -> io::Result<(Vec<Seat<M>>, Arc<Control>)> {
+/// A seat for each element of `listeners`, which are those of one shard; all are connected; and what controls them.
+pub fn seats<M>(listeners: Vec<Vec<Listener>>, options: Options) -> io::Result<(Vec<Seat<M>>, Arc<Control>)> {
     let ports = mesh(listeners.len())?;
     let control = Arc::new(Control {
         loads: Arc::new(Loads::new(listeners.len(), options.max_connections)),
@@ -145,7 +152,7 @@ pub fn seats<M>(listeners: Vec<OwnedFd>, options: Options) -> io::Result<(Vec<Se
     let seats = ports
         .into_iter()
         .zip(listeners)
-        .map(|(port, listener)| Seat { port, listener, control: Arc::clone(&control), options })
+        .map(|(port, listeners)| Seat { port, listeners, control: Arc::clone(&control), options })
         .collect();
     Ok((seats, control))
 }
@@ -213,15 +220,5 @@ pub fn run<C: Core>(driver: Driver, core: C, seat: Seat<C::Mail>, ready: impl Fn
     match driver {
         Driver::Epoll => epoll::run(core, seat, ready),
         Driver::Uring => uring::run(core, seat, ready),
-    }
-}
-
-/// Reads both clocks.
-pub fn now() -> Now {
-    let mono = clock_gettime(ClockId::Monotonic);
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now {
-        mono_ms: mono.tv_sec.unsigned_abs() * 1000 + mono.tv_nsec.unsigned_abs() / 1_000_000,
-        unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
     }
 }

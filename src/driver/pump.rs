@@ -10,15 +10,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
+use super::clock::{SLEEP_MAX_MS, now, timespec};
 use super::connections::{Connections, NO_SLOT, Watcher, event_key, reset};
-use super::gate::{Gate, LISTENER};
-use super::{Control, Counters, Options, Report, Seat, now};
+use super::gate::{self, Gate};
+use super::{Control, Counters, Options, Report, Seat};
 use crate::mesh::{Doorbell, Envelope};
-use crate::shard::seam::{ConnectionKey, Core, Ended, Handover, Now};
+use crate::shard::seam::{ConnectionKey, Core, Ended, Handover, Now, Security};
 
 /// Bytes of the one buffer that everything is read into, and the most one read takes.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -34,17 +35,15 @@ const BATCHES_MAX: usize = 32;
 const ACCEPTS_MAX: u32 = 256;
 /// Time between two reports of a shard that does anything.
 const REPORT_MS: u64 = 1_000;
-/// The longest sleep, for clocks that jump.
-const SLEEP_MAX_MS: u64 = 60_000;
 
 /// What events of the doorbell carry.
-const DOORBELL: u64 = 1 << 32 | NO_SLOT as u64;
+const DOORBELL: u64 = NO_SLOT as u64;
 
 /// One shard and all its I/O.
 pub struct Pump<C: Core> {
     core: C,
     connections: Connections<C::Mail>,
-    gate: Gate,
+    gates: Vec<Gate>,
     control: Arc<Control>,
     options: Options,
     counters: Counters,
@@ -54,7 +53,7 @@ pub struct Pump<C: Core> {
     writable: Vec<ConnectionKey>,
     /// Connections from other shards, between the mail of a turn and the table; empty between turns.
     arrived: Vec<(Option<ConnectionKey>, OwnedFd)>,
-    /// The ring says that the listener is ready.
+    /// The ring says that a listener is ready.
     acceptable: bool,
     /// More is ready than the last turn took.
     more: bool,
@@ -69,18 +68,19 @@ pub struct Pump<C: Core> {
 impl<C: Core> Pump<C> {
     /// `watcher`: who watches the listener, the doorbell and blocked connections.
     pub fn new(core: C, seat: Seat<C::Mail>, watcher: Watcher) -> io::Result<Self> {
-        let Seat { port, listener, control, options } = seat;
+        let Seat { port, listeners, control, options } = seat;
         port.doorbell().awake();
         let mut connections = Connections::new(port, Arc::clone(&control.loads), watcher)?;
         let set = (watcher == Watcher::Set).then(|| Rc::clone(connections.set()));
         if let Some(set) = &set {
             epoll::add(&**set, connections.port().doorbell(), EventData::new_u64(DOORBELL), EventFlags::IN)?;
         }
-        let gate = Gate::new(listener, set)?;
+        let gate = |(index, listener)| Gate::new(listener, index, set.clone());
+        let gates = listeners.into_iter().enumerate().map(gate).collect::<Result<_, _>>()?;
         Ok(Self {
             core,
             connections,
-            gate,
+            gates,
             control,
             options,
             counters: Counters::default(),
@@ -103,7 +103,11 @@ impl<C: Core> Pump<C> {
     }
 
     fn counters(&mut self) -> Counters {
-        Counters { spilled: self.connections.port().spilled_total(), accept_rests: self.gate.rests(), ..self.counters }
+        Counters {
+            spilled: self.connections.port().spilled_total(),
+            accept_rests: self.gates.iter().map(Gate::rests).sum(),
+            ..self.counters
+        }
     }
 
     fn report(&mut self) {
@@ -132,9 +136,9 @@ impl<C: Core> Pump<C> {
         self.connections.port().doorbell()
     }
 
-    /// The listener, while it is to be watched.
-    pub fn listener(&self) -> Option<&OwnedFd> {
-        self.gate.open()
+    /// The shard's listeners, each while it is to be watched.
+    pub fn listeners(&self) -> impl Iterator<Item = Option<&OwnedFd>> {
+        self.gates.iter().map(Gate::open)
     }
 
     /// The next turn accepts.
@@ -165,9 +169,9 @@ impl<C: Core> Pump<C> {
             return 0;
         }
         let own = [self.flush_at_ms, self.drain_until_ms, self.report_at_ms];
-        let deadlines = [self.core.deadline_ms(), self.gate.deadline_ms()].into_iter().chain(own);
+        let gates = self.gates.iter().map(Gate::deadline_ms);
         let now = now().mono_ms;
-        let next = deadlines.flatten().min();
+        let next = gates.chain(own).chain([self.core.deadline_ms()]).flatten().min();
         next.map_or(SLEEP_MAX_MS, |ms| ms.saturating_sub(now).min(SLEEP_MAX_MS))
     }
 
@@ -200,7 +204,7 @@ impl<C: Core> Pump<C> {
     pub fn turn(&mut self) -> io::Result<bool> {
         let now = now();
         self.counters.turns += 1;
-        self.gate.reopen(now.mono_ms);
+        self.gates.iter_mut().for_each(|gate| gate.reopen(now.mono_ms));
         if std::mem::take(&mut self.acceptable) {
             self.accept_all(now);
         }
@@ -250,8 +254,12 @@ impl<C: Core> Pump<C> {
     fn dispatch(&mut self, event: &Event, share: usize, now: Now) -> usize {
         let (data, flags) = (event.data, event.flags);
         match data.u64() {
-            LISTENER => self.accept_all(now),
             DOORBELL => self.connections.port().doorbell().silence(),
+            _ if event_key(data).slot == NO_SLOT => {
+                if let Some(index) = gate::event_index(data) {
+                    self.accept_from(index, now);
+                }
+            }
             _ => {
                 let key = event_key(data);
                 let failed = EventFlags::ERR | EventFlags::HUP;
@@ -297,14 +305,18 @@ impl<C: Core> Pump<C> {
     }
 
     fn accept_all(&mut self, now: Now) {
+        (0..self.gates.len()).for_each(|index| self.accept_from(index, now));
+    }
+
+    fn accept_from(&mut self, index: usize, now: Now) {
         let mut tries = ACCEPTS_MAX;
-        while let Some((socket, peer)) = self.gate.accept(&mut tries, now.mono_ms) {
-            self.admit(socket, peer, now);
+        while let Some((socket, peer)) = self.gates[index].accept(&mut tries, now.mono_ms) {
+            self.admit(socket, peer, self.gates[index].security(), now);
         }
     }
 
     /// A new connection: refused, kept, or passed on to the shard that has the fewest.
-    fn admit(&mut self, socket: OwnedFd, peer: IpAddr, now: Now) {
+    fn admit(&mut self, socket: OwnedFd, peer: IpAddr, security: Security, now: Now) {
         let own = self.connections.port().index();
         let to = if self.options.balance_least { self.control.loads.least(own) } else { own };
         if !self.control.loads.opened(to) {
@@ -314,11 +326,11 @@ impl<C: Core> Pump<C> {
         }
         self.counters.accepted += 1;
         if to == own {
-            let key = self.core.accepted(peer, now);
+            let key = self.core.accepted(peer, security, now);
             self.keep(key, socket);
         } else {
             self.counters.balanced += 1;
-            let handover = Handover::fresh(peer);
+            let handover = Handover::fresh(peer, security);
             self.connections.port().post(to, Envelope::Connection { socket, handover });
         }
     }
@@ -369,7 +381,7 @@ impl<C: Core> Pump<C> {
         self.drain_until_ms = Some(now.mono_ms + self.options.drain_limit_ms);
         // Those whom the kernel has let in already are told as well, not reset.
         self.accept_all(now);
-        self.gate.close();
+        self.gates.iter_mut().for_each(Gate::close);
         self.core.drain(now);
     }
 
@@ -383,9 +395,4 @@ impl<C: Core> Pump<C> {
         let all = self.control.set_drained(port.index(), drained && port.spilled() == 0 && port.is_empty());
         all || now.mono_ms >= until
     }
-}
-
-fn timespec(ms: u64) -> Timespec {
-    let ms = i64::try_from(ms.min(SLEEP_MAX_MS)).unwrap_or(i64::MAX);
-    Timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 }
 }

@@ -39,7 +39,9 @@ struct Server {
 impl Server {
     fn start(driver: Driver, shards: usize, options: Options) -> Self {
         let listeners = listeners((Ipv4Addr::LOCALHOST, 0).into(), shards).unwrap();
-        let (seats, control) = seats::<Mail>(listeners.sockets, options).unwrap();
+        let listener = |socket| vec![Listener { socket, security: Security::Plain }];
+        let seated = listeners.sockets.into_iter().map(listener).collect();
+        let (seats, control) = seats::<Mail>(seated, options).unwrap();
         let life = |seat: Seat<Mail>| thread::spawn(move || run(driver, Lines::new(seat.index()), seat, || ()));
         let shards = seats.into_iter().map(life).collect();
         Self { address: listeners.address, control, shards, _lock: listeners.lock }

@@ -172,7 +172,8 @@ struct Room {
 struct Sleeper {
     set: AsyncFd<Rc<OwnedFd>>,
     timer: Pin<Box<Sleep>>,
-    accept: Option<RingPoll>,
+    /// A poll of each listener.
+    accepts: Vec<Option<RingPoll>>,
     doorbell: Option<RingPoll>,
     room: Rc<RefCell<Room>>,
     /// The ring says that there is something to accept.
@@ -189,7 +190,7 @@ impl Sleeper {
             set: unsafe { AsyncFd::register_with_interest(Rc::clone(pump.set()), Interest::READABLE) }
                 .map_err(|error| error.into_parts().1)?,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            accept: None,
+            accepts: pump.listeners().map(|_| None).collect(),
             doorbell: None,
             room: Rc::default(),
             acceptable: false,
@@ -201,8 +202,10 @@ impl Sleeper {
     async fn sleep<C: Core>(&mut self, pump: &mut Pump<C>, sleep_ms: u64) -> io::Result<()> {
         let congested = pump.is_congested();
         self.doorbell.get_or_insert_with(|| ring_poll(pump.doorbell(), PollFlags::IN));
-        if let (Some(listener), None) = (pump.listener(), &self.accept) {
-            self.accept = Some(ring_poll(listener, PollFlags::IN));
+        for (listener, accept) in pump.listeners().zip(&mut self.accepts) {
+            if let (Some(listener), None) = (listener, &accept) {
+                *accept = Some(ring_poll(listener, PollFlags::IN));
+            }
         }
         let deadline = Instant::now() + Duration::from_millis(sleep_ms);
         // A timer that is due earlier stays: it costs one needless turn at most, resetting it costs every turn.
@@ -215,7 +218,9 @@ impl Sleeper {
     /// A congested shard is woken by its doorbell and its timers only.
     fn poll(&mut self, context: &mut Context<'_>, congested: bool) -> Poll<io::Result<()>> {
         self.rang |= is_over(&mut self.doorbell, context);
-        self.acceptable |= is_over(&mut self.accept, context);
+        for accept in &mut self.accepts {
+            self.acceptable |= is_over(accept, context);
+        }
         let mut awake = self.rang | self.timer.as_mut().poll(context).is_ready();
         if !congested {
             let mut room = self.room.borrow_mut();

@@ -4,15 +4,21 @@ use super::wheel::{Timer, TimerKind};
 use super::{ConnectionKey, Engine};
 use crate::connection::addresses::{Excess, Ticket};
 use crate::connection::outbound::Owner;
-use crate::connection::{Connection, Front, Http, Stage};
+use crate::connection::tls::Tls;
+use crate::connection::{Connection, Front, Http, Security, Stage};
 use crate::metrics::CutOff;
 use std::net::IpAddr;
 
 impl Engine {
-    /// Takes up a new connection that speaks HTTP; `None` at a limit.
-    pub fn accept(&mut self, peer: IpAddr) -> Option<ConnectionKey> {
+    /// Takes up a new connection that speaks HTTP, within TLS or not; `None` at a limit.
+    pub fn accept(&mut self, peer: IpAddr, security: Security) -> Option<ConnectionKey> {
         let ticket = self.enter(peer).ok()?;
-        let front = ticket.map(|ticket| Box::new(Front { ticket }));
+        let tls = match security {
+            Security::Plain => None,
+            Security::Tls => Some(Tls::new(self.settings.certificates.as_deref()?).ok()?),
+        };
+        let is_front = ticket.is_some() || tls.is_some();
+        let front = is_front.then(|| Box::new(Front { ticket, tls }));
         self.insert_connection(peer, front)
     }
 
@@ -42,7 +48,7 @@ impl Engine {
         }
         let slot = u32::try_from(self.connections.vacant_key()).ok()?;
         let generation = self.next_generation();
-        let deadline_ms = self.now.mono_ms + self.settings.request_timeout_ms;
+        let deadline_ms = self.now.mono_ms + self.time_to_begin(front.as_deref());
         let http = Http { deadline_ms, armed_ms: deadline_ms, ..Http::default() };
         let sink = self.out.open(Owner::Connection(slot));
         let stage = Stage::Http(Box::new(http));
@@ -50,5 +56,13 @@ impl Engine {
         self.wheel.arm(deadline_ms, Timer { kind: TimerKind::Connection, slot, generation });
         self.counters.connections_opened += 1;
         Some(ConnectionKey { slot, generation })
+    }
+
+    /// How long a connection may take for the first that is to be seen of it.
+    fn time_to_begin(&self, front: Option<&Front>) -> u64 {
+        match front.and_then(|front| front.tls.as_ref()) {
+            Some(tls) if tls.is_handshaking() => self.settings.handshake_timeout_ms,
+            _ => self.settings.request_timeout_ms,
+        }
     }
 }

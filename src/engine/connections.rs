@@ -1,5 +1,6 @@
 //! The connections of a shard: their writing and their end.
 
+use super::tls;
 use super::wheel::{Timer, TimerKind};
 use super::{CLOSE_TIMEOUT_MS, CloseReason, ConnectionKey, Effect, Engine, IDLE_TIMEOUT_MS, LINGER_MS, SessionKey};
 use crate::connection::outbound::{Flushed, Owner, SinkKey};
@@ -160,12 +161,17 @@ impl Engine {
         if let Stage::Ending { finish: Finish::Lingering | Finish::CloseFrame, .. } = connection.stage {
             return self.end_connection(key, Finish::Close);
         }
+        self.break_off(key, CloseReason::TransportClose, Finish::Close);
+    }
+
+    /// Ends a connection once what is queued for it is written, and its session or call at once.
+    pub(super) fn break_off(&mut self, key: ConnectionKey, reason: CloseReason, finish: Finish) {
         let deadline_ms = self.now.mono_ms + CLOSE_TIMEOUT_MS;
-        let ending = Stage::Ending { finish: Finish::Close, deadline_ms, decoder: Default::default() };
+        let ending = Stage::Ending { finish, deadline_ms, decoder: Default::default() };
         let Some(connection) = self.connection_mut(key) else { return };
         let stage = std::mem::replace(&mut connection.stage, ending);
-        self.leave_stage(key, stage, CloseReason::TransportClose);
-        self.end_connection(key, Finish::Close);
+        self.leave_stage(key, stage, reason);
+        self.end_connection(key, finish);
     }
 
     /// A connection's timer fired.
@@ -194,6 +200,10 @@ impl Engine {
 
     /// A request took too long to arrive, or none came.
     fn request_timeout(&mut self, key: ConnectionKey) {
+        if self.tls_mut(key).is_some_and(|tls| tls.is_handshaking()) {
+            self.counters.cut_off(CutOff::SlowHandshake);
+            return self.kill_connection(key, ConnectionEnd::TimedOut);
+        }
         let Some(http) = self.http_mut(key) else { return };
         let (began, awaiting) = (http.decoder.in_request(), http.awaiting);
         if !began && awaiting == Awaiting::Head {
@@ -212,15 +222,20 @@ impl Engine {
 
     /// Writes every dirty sink once; afterwards decides about connections that end.
     pub fn flush(&mut self, send: &mut impl FnMut(ConnectionKey, &[IoSlice<'_>]) -> io::Result<usize>) {
-        while let Some(sink) = self.out.next_dirty() {
-            match self.out.owner(sink) {
-                Some(Owner::Connection(slot)) => self.flush_connection(slot, sink, send),
-                Some(Owner::Session(slot)) => self.answer_poll(slot),
-                None => {}
+        loop {
+            while let Some(sink) = self.out.next_dirty() {
+                match self.out.owner(sink) {
+                    Some(Owner::Connection(slot)) => self.flush_connection(slot, sink, send),
+                    Some(Owner::Session(slot)) => self.answer_poll(slot),
+                    None => {}
+                }
             }
-        }
-        for key in std::mem::take(&mut self.ending) {
-            self.advance_end(key);
+            if self.ending.is_empty() {
+                return;
+            }
+            for key in std::mem::take(&mut self.ending) {
+                self.advance_end(key);
+            }
         }
     }
 
@@ -232,11 +247,16 @@ impl Engine {
     ) {
         let Some(key) = self.connection_key(slot).filter(|&k| self.connection(k).is_some()) else { return };
         let mut written = 0;
-        let flushed = self.out.flush(sink, &mut |slices| {
+        let mut write = |slices: &[IoSlice<'_>]| {
             let sent = send(key, slices)?;
             written += sent;
             Ok(sent)
-        });
+        };
+        let front = self.connections.get_mut(slot as usize).and_then(|c| c.front.as_deref_mut());
+        let flushed = match front.and_then(|front| front.tls.as_mut()) {
+            None => self.out.flush(sink, &mut write),
+            Some(tls) => tls::flush(&mut self.out, sink, tls, &mut self.scratch, &mut write),
+        };
         self.counters.bytes_sent += written as u64;
         self.counters.writes += 1;
         match flushed {
@@ -278,9 +298,10 @@ impl Engine {
     /// Takes the next step of a connection that ends or moves, if its sink is empty.
     fn advance_end(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connection(key) else { return };
-        if !self.out.is_idle(connection.sink) {
+        if !self.out.is_idle(connection.sink) || self.ends_tls(key) {
             return;
         }
+        let Some(connection) = self.connection(key) else { return };
         match &connection.stage {
             Stage::Ending { finish: Finish::Close, .. } => self.kill_connection(key, ConnectionEnd::Finished),
             Stage::Ending { finish: Finish::Linger, .. } => {

@@ -172,7 +172,7 @@ impl Engine {
     pub(super) fn depart(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connection_mut(key) else { return };
         let (peer, front) = (connection.peer, connection.front.take());
-        let handover = Handover { peer, unread: Vec::new(), moving: None, front, is_fresh: false };
+        let handover = Handover { peer, unread: Vec::new(), moving: None, front, fresh: None };
         match std::mem::replace(&mut connection.stage, Stage::Dead) {
             Stage::Http(http) => {
                 if let crate::connection::Awaiting::Move(to) = http.awaiting {

@@ -11,6 +11,7 @@ pub mod heartbeat;
 pub mod migration;
 pub mod polling;
 pub mod session;
+mod tls;
 pub mod upgrade;
 pub mod wheel;
 
@@ -23,6 +24,7 @@ pub use crate::connection::rate::Bucket;
 
 use crate::connection::addresses::Addresses;
 use crate::connection::outbound::Outbound;
+use crate::connection::tls::{Certificates, Scratch};
 use crate::connection::websocket::Limits;
 use crate::connection::{Connection, Emigrant, Handover};
 use crate::wire::http::Head;
@@ -80,6 +82,10 @@ pub struct Settings {
     pub cors: Cors,
     /// The connections of each address, of all shards, if they are limited.
     pub addresses: Option<Arc<Addresses>>,
+    /// The certificate of connections with TLS, if there are any.
+    pub certificates: Option<Arc<Certificates>>,
+    /// From the start of a connection with TLS to the end of its handshake.
+    pub handshake_timeout_ms: u64,
 }
 
 /// Fragments of one WebSocket message.
@@ -180,6 +186,7 @@ pub struct Engine {
     closed: Vec<(SessionKey, u32, CloseReason)>,
     resumed: Vec<ConnectionKey>,
     ending: Vec<ConnectionKey>,
+    scratch: Scratch,
     effects: Vec<(ConnectionKey, Effect)>,
     /// Polling sessions on their way to another shard.
     emigrants: Vec<(usize, Emigrant)>,
@@ -219,6 +226,7 @@ impl Engine {
             closed: Vec::new(),
             resumed: Vec::new(),
             ending: Vec::new(),
+            scratch: Scratch::default(),
             effects: Vec::new(),
             emigrants: Vec::new(),
             guests: HashMap::new(),

@@ -75,6 +75,8 @@ impl Counters {
             sessions_moved,
             websockets_opened,
             upgrades,
+            tls_handshakes,
+            tls_resumed,
             http_responses,
             bytes_sent,
             writes,
@@ -129,6 +131,8 @@ impl Counters {
             Series::counter("upgrades_total", "Sessions that left polling for a WebSocket.", *upgrades),
             Series::counter("sockets_refused_total", "Sockets refused for want of access.", *sockets_refused),
             Series::counter("recovered_total", "Sockets that came back and missed nothing.", *recovered),
+            Series::counter("tls_handshakes_total", "TLS handshakes completed.", *tls_handshakes),
+            Series::counter("tls_resumed_total", "TLS handshakes that resumed a session.", *tls_resumed),
             Series::counter("http_responses_total", "Answers to HTTP requests.", *http_responses),
             Series::counter(
                 "world_states_cut_total",

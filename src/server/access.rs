@@ -46,5 +46,5 @@ fn read(path: &Path) -> Result<Vec<u8>, StartError> {
 }
 
 fn refused(path: &Path, why: impl ToString) -> StartError {
-    StartError::Key(path.to_owned(), why.to_string())
+    StartError::File(path.to_owned(), why.to_string())
 }

@@ -9,7 +9,10 @@ use crate::config::{Config, Origin, Switch};
 
 /// What was found out at start.
 pub struct Facts {
-    pub address: SocketAddr,
+    /// Where it listens without TLS.
+    pub plain: Option<SocketAddr>,
+    /// Where it listens with TLS.
+    pub tls: Option<SocketAddr>,
     /// The driver, and why it is this one.
     pub driver: String,
     pub shards: usize,
@@ -27,7 +30,10 @@ pub fn banner(config: &Config, facts: &Facts) -> String {
         [] => "not pinned".to_owned(),
         cores => format!("pinned to cores {}", join(cores.iter())),
     };
-    line(&mut text, "address", format!("{}, path {}", facts.address, config.path));
+    let address = |address: Option<SocketAddr>| address.map_or_else(|| "off".to_owned(), |address| address.to_string());
+    line(&mut text, "plain", address(facts.plain));
+    line(&mut text, "tls", address(facts.tls));
+    line(&mut text, "path", &config.path);
     line(&mut text, "app", name(config.app));
     line(&mut text, "driver", &facts.driver);
     line(&mut text, "shards", format!("{}, {cores}", facts.shards));
@@ -38,7 +44,11 @@ pub fn banner(config: &Config, facts: &Facts) -> String {
     for (name, value) in limits(config) {
         line(&mut text, name, value);
     }
-    let _ = writeln!(text, "listening on http://{}", facts.address);
+    for (scheme, address) in [("https", facts.tls), ("http", facts.plain)] {
+        if let Some(address) = address {
+            let _ = writeln!(text, "listening on {scheme}://{address}");
+        }
+    }
     text
 }
 
@@ -55,6 +65,8 @@ fn limits(config: &Config) -> Vec<(&'static str, String)> {
     vec![
         ("cors-origin", join(origins)),
         ("huge-pages", on_or_off(config.huge_pages == Switch::On)),
+        ("tls-cert", file(config.tls_cert.as_deref())),
+        ("tls-key", file(config.tls_key.as_deref())),
         ("auth-token", on_or_off(config.auth_token.is_some())),
         ("jwt-secret", on_or_off(config.jwt_secret.is_some())),
         ("jwt-secret-file", file(config.jwt_secret_file.as_deref())),
@@ -85,6 +97,7 @@ fn limits(config: &Config) -> Vec<(&'static str, String)> {
         ("connect-timeout", time(config.connect_timeout_ms)),
         ("upgrade-timeout", time(config.upgrade_timeout_ms)),
         ("request-timeout", time(config.request_timeout_ms)),
+        ("handshake-timeout", time(config.handshake_timeout_ms)),
         ("drain-limit", time(config.drain_limit_ms)),
         ("flush-window", time(config.flush_window_ms)),
     ]
@@ -141,7 +154,8 @@ mod tests {
         let config = Cli::parse_from(["sockeye"]).serve;
         let address = "127.0.0.1:3000".parse().unwrap();
         let facts = Facts {
-            address,
+            plain: Some(address),
+            tls: Some("127.0.0.1:3443".parse().unwrap()),
             driver: "epoll (asked for)".to_owned(),
             shards: 2,
             cores: vec![0, 1],
@@ -149,10 +163,10 @@ mod tests {
             metrics: None,
         };
         let text = banner(&config, &facts);
-        let elsewhere = ["host", "port", "workers", "pin", "io", "server-id", "log-level", "metrics-host"];
+        let elsewhere = ["host", "port", "tls-port", "workers", "pin", "io", "server-id", "log-level", "metrics-host"];
         for flag in Cli::command().get_arguments().filter_map(|arg| arg.get_long()) {
             let printed = text.lines().any(|line| line.trim_start().starts_with(&format!("{flag} ")));
-            assert!(printed || elsewhere.contains(&flag) || flag == "path", "--{flag} is not printed:\n{text}");
+            assert!(printed || elsewhere.contains(&flag), "--{flag} is not printed:\n{text}");
         }
         assert_eq!(text.lines().last(), Some("listening on http://127.0.0.1:3000"));
         assert!(text.contains("pinned to cores 0 1") && text.contains("epoll (asked for)"));

@@ -4,12 +4,13 @@
 //! `router` decides what a request is for, `drain` ends it all in order.
 
 mod drain;
+mod front;
 mod receive;
 mod router;
 pub mod seam;
 
 pub use router::Routes;
-pub use seam::{ConnectionKey, Core, Ended, Handover, Now, Wire};
+pub use seam::{ConnectionKey, Core, Ended, Handover, Now, Security, Wire};
 
 use crate::connection::{Emigrant, Load, Moving};
 use crate::engine::wheel::{Timer, TimerKind};
@@ -26,6 +27,8 @@ pub struct Shard<P: Protocol> {
     routes: Routes,
     drain: Drain,
     due: Vec<Timer>,
+    /// What TLS decrypts, one connection at a time.
+    decrypted: Vec<u8>,
 }
 
 /// What shards send one another.
@@ -50,6 +53,7 @@ impl<P: Protocol> Shard<P> {
             protocol,
             routes,
             due: Vec::new(),
+            decrypted: Vec::new(),
         }
     }
 
@@ -116,12 +120,12 @@ impl<P: Protocol> Shard<P> {
 impl<P: Protocol> Core for Shard<P> {
     type Mail = Mail<P::Mail>;
 
-    fn accepted(&mut self, peer: IpAddr, now: Now) -> Option<ConnectionKey> {
+    fn accepted(&mut self, peer: IpAddr, security: Security, now: Now) -> Option<ConnectionKey> {
         self.engine.now = now;
         if self.drain.has_begun() {
             return None;
         }
-        self.engine.accept(peer)
+        self.engine.accept(peer, security)
     }
 
     fn adopted(&mut self, mut handover: Handover, now: Now) -> Option<ConnectionKey> {
@@ -131,21 +135,26 @@ impl<P: Protocol> Core for Shard<P> {
         if self.drain.has_begun() && !goes_on {
             return None;
         }
-        let key = match handover.is_fresh {
-            true => self.engine.accept(handover.peer)?,
-            false => self.engine.adopt(handover.peer, handover.front)?,
+        let key = match handover.fresh {
+            Some(security) => self.engine.accept(handover.peer, security)?,
+            None => self.engine.adopt(handover.peer, handover.front)?,
         };
         match handover.moving {
             Some(moving) => self.arrive(key, *moving),
             None => self.engine.counters.connections_adopted += 1,
         }
-        self.received(key, &mut handover.unread, now);
+        self.receive(key, &mut handover.unread);
+        self.settle();
         Some(key)
     }
 
     fn received(&mut self, key: ConnectionKey, bytes: &mut [u8], now: Now) {
         self.engine.now = now;
-        self.receive(key, bytes);
+        if self.engine.connection(key).is_some_and(|connection| connection.front.is_some()) {
+            self.receive_front(key, bytes);
+        } else {
+            self.receive(key, bytes);
+        }
         self.settle();
     }
 

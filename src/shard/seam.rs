@@ -6,7 +6,7 @@
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 
-pub use crate::connection::Handover;
+pub use crate::connection::{Handover, Security};
 pub use crate::engine::{ConnectionKey, Now};
 pub use crate::metrics::Snapshot;
 
@@ -24,8 +24,8 @@ pub trait Core {
     /// What shards send one another.
     type Mail: Send + 'static;
 
-    /// A connection was accepted. `None`: refused (a limit is reached), close it at once.
-    fn accepted(&mut self, peer: IpAddr, now: Now) -> Option<ConnectionKey>;
+    /// A connection was accepted by a listener for `security`. `None`: refused (a limit is reached), close it at once.
+    fn accepted(&mut self, peer: IpAddr, security: Security, now: Now) -> Option<ConnectionKey>;
 
     /// A connection arrived from another shard; its unread bytes are processed at once. `None` as in [`Core::accepted`].
     fn adopted(&mut self, handover: Handover, now: Now) -> Option<ConnectionKey>;

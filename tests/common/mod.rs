@@ -15,6 +15,7 @@ pub mod rooms;
 pub mod scripts;
 pub mod server;
 pub mod socket;
+pub mod tls;
 pub mod websocket;
 
 use std::time::{Duration, Instant};

@@ -18,6 +18,8 @@ pub struct Server {
     pub label: String,
     child: Option<Mutex<Child>>,
     log: Log,
+    /// Its URL, if it is not made of its address.
+    url: Option<String>,
 }
 
 /// What the process has written, standard output and error in one.
@@ -58,10 +60,11 @@ impl Server {
         let mut child = command.spawn().expect("the built binary can be run");
         let log = Log::default();
         let (found, listening) = mpsc::channel();
-        log.collect(child.stdout.take().expect("piped"), Some(found));
+        let scheme = if flags.contains(&"--plain") { "https" } else { "http" };
+        log.collect(child.stdout.take().expect("piped"), Some((found, scheme)));
         log.collect(child.stderr.take().expect("piped"), None);
         match listening.recv_timeout(START_LIMIT) {
-            Ok(addr) => Ok(Server { addr, label: flags.join(" "), child: Some(Mutex::new(child)), log }),
+            Ok(addr) => Ok(Server { addr, label: flags.join(" "), child: Some(Mutex::new(child)), log, url: None }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = child.wait().expect("our own child");
                 // Standard error may end a moment later than standard output.
@@ -85,12 +88,12 @@ impl Server {
             .ok()
             .and_then(|mut addrs| addrs.next())
             .unwrap_or_else(|| panic!("{variable} is not http://host:port"));
-        Some(Server { addr, label: url, child: None, log: Log::default() })
+        Some(Server { addr, label: url, child: None, log: Log::default(), url: None })
     }
 
     /// What listens at `addr` in front of a server: a proxy.
     pub fn in_front(addr: SocketAddr, label: &str) -> Server {
-        Server { addr, label: label.to_string(), child: None, log: Log::default() }
+        Server { addr, label: label.to_string(), child: None, log: Log::default(), url: None }
     }
 
     /// Leaves the server to live until the test process ends.
@@ -105,7 +108,28 @@ impl Server {
         self.addr
     }
 
+    /// Where it listens with TLS.
+    pub fn tls_addr(&self) -> SocketAddr {
+        let log = self.log();
+        log.lines().find_map(|line| listening_address(line, "https")).expect("a port with TLS")
+    }
+
+    /// The server as those see it who speak TLS with it themselves.
+    pub fn with_tls(&self) -> Server {
+        let url = format!("https://localhost:{}", self.tls_addr().port());
+        Server {
+            addr: self.tls_addr(),
+            label: format!("TLS, {}", self.label),
+            url: Some(url),
+            child: None,
+            log: Log::default(),
+        }
+    }
+
     pub fn url(&self) -> String {
+        if let Some(url) = &self.url {
+            return url.clone();
+        }
         format!("http://{}", self.addr)
     }
 
@@ -190,17 +214,21 @@ impl Drop for Server {
 }
 
 impl Log {
-    fn collect(&self, stream: impl Read + Send + 'static, mut found: Option<mpsc::Sender<SocketAddr>>) {
+    /// `found`: who is told of the address with a scheme.
+    fn collect(&self, stream: impl Read + Send + 'static, mut found: Option<(mpsc::Sender<SocketAddr>, &'static str)>) {
         let log = self.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                if let (Some(sender), Some(addr)) = (&found, listening_address(&line)) {
-                    let _ = sender.send(addr);
-                    found = None;
-                }
                 let mut text = lock(&log.0);
                 text.push_str(&line);
                 text.push('\n');
+                drop(text);
+                if let Some((sender, scheme)) = &found
+                    && let Some(addr) = listening_address(&line, scheme)
+                {
+                    let _ = sender.send(addr);
+                    found = None;
+                }
             }
         });
     }
@@ -210,9 +238,10 @@ impl Log {
     }
 }
 
-/// The address in the line that says that the server is ready.
-fn listening_address(line: &str) -> Option<SocketAddr> {
-    let (_, after) = line.split_once("listening on http://")?;
+/// The address in a line that says that the server is ready.
+fn listening_address(line: &str, scheme: &str) -> Option<SocketAddr> {
+    let (_, after) = line.split_once("listening on ")?.1.split_once(scheme)?;
+    let after = after.strip_prefix("://")?;
     after.split(|c: char| c.is_whitespace() || c == '/').next()?.parse().ok()
 }
 

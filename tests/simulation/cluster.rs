@@ -2,7 +2,7 @@
 
 use crate::network::{Link, LinkId, Place, Segment, Weather};
 use crate::random::Random;
-use sockeye::shard::seam::{ConnectionKey, Core, Ended, Handover, Now, Wire};
+use sockeye::shard::seam::{ConnectionKey, Core, Ended, Handover, Now, Security, Wire};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::io::{self, IoSlice};
@@ -287,10 +287,10 @@ impl<C: Core> Cluster<C> {
             let world = &mut self.world;
             if world.shards() > 1 && world.random.chance(world.weather.balanced) {
                 let to = (shard + 1 + world.random.below(world.shards() - 1)) % world.shards();
-                world.post(shard, to, Envelope::Connection(link, Handover::fresh(PEER)));
+                world.post(shard, to, Envelope::Connection(link, Handover::fresh(PEER, Security::Plain)));
                 continue;
             }
-            match self.cores[shard].accepted(PEER, now) {
+            match self.cores[shard].accepted(PEER, Security::Plain, now) {
                 Some(key) => world.seat(shard, key, link),
                 None => world.close(link, true),
             }

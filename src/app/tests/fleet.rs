@@ -4,7 +4,7 @@ use crate::app::{Agents, AgentsSettings};
 use crate::engine::cors::Cors;
 use crate::engine::{Now, Settings};
 use crate::metrics::Counters;
-use crate::shard::{ConnectionKey, Core, Handover, Mail, Routes, Shard, Wire};
+use crate::shard::{ConnectionKey, Core, Handover, Mail, Routes, Security, Shard, Wire};
 use crate::socket::{self, Sockets};
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
@@ -189,7 +189,7 @@ impl Fleet {
     /// A connection that has sent nothing yet.
     pub fn accept(&mut self, shard: usize) -> Peer {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let key = self.shards[shard].accepted(address, self.now).expect("a place for the connection");
+        let key = self.shards[shard].accepted(address, Security::Plain, self.now).expect("a place for the connection");
         Peer { shard, key }
     }
 
@@ -374,5 +374,7 @@ fn engine_settings(shard: usize, shards: usize) -> Settings {
         max_queue: 1 << 20,
         cors: Cors::default(),
         addresses: None,
+        certificates: None,
+        handshake_timeout_ms: 10_000,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mesh::mesh;
+use crate::shard::seam::Security;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
@@ -61,7 +62,7 @@ fn a_connection_moves_while_a_poll_of_it_is_in_flight() {
     let slices = vec![IoSlice::new(b"a"); SLICES_MAX + 1];
     connections.send(KEY, &slices).unwrap();
     assert_eq!(connections.take_blocked(), [KEY]);
-    connections.hand_over(KEY, 1, Handover::fresh(Ipv4Addr::LOCALHOST.into()));
+    connections.hand_over(KEY, 1, Handover::fresh(Ipv4Addr::LOCALHOST.into(), Security::Plain));
     assert_eq!((connections.parting.len(), connections.loads.of(1)), (1, 1));
     connections.polled(KEY);
     assert!(connections.parting.is_empty());

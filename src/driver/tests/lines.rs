@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use slab::Slab;
 
-use crate::shard::seam::{ConnectionKey, Core, Ended, Handover, Now, Snapshot, Wire};
+use crate::shard::seam::{ConnectionKey, Core, Ended, Handover, Now, Security, Snapshot, Wire};
 
 /// Longest write offered at once.
 const CHUNK: usize = 64 * 1024;
@@ -186,7 +186,7 @@ impl Lines {
             Some(Last::Abort) => wire.close(key, true),
             Some(Last::Move(to)) => {
                 let unread = std::mem::take(&mut connection.input);
-                wire.hand_over(key, to, Handover { unread, ..Handover::fresh(connection.peer) });
+                wire.hand_over(key, to, Handover { unread, ..Handover::fresh(connection.peer, Security::Plain) });
             }
         }
         self.connections.remove(key.slot as usize);
@@ -196,7 +196,7 @@ impl Lines {
 impl Core for Lines {
     type Mail = Mail;
 
-    fn accepted(&mut self, peer: IpAddr, now: Now) -> Option<ConnectionKey> {
+    fn accepted(&mut self, peer: IpAddr, _: Security, now: Now) -> Option<ConnectionKey> {
         self.open(peer, Vec::new(), now)
     }
 
