@@ -8,9 +8,11 @@ use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// People and agents known in one room; beyond that those who are gone the longest are forgotten.
+/// People and agents known in one room; beyond that those who are gone the longest are forgotten, and where nobody is gone
+/// those who did nothing for the longest time.
 pub const MEMBERS_MAX: usize = 1000;
-/// Agents of one room that messages wait for; of those who come when there are so many, none is waited for.
+/// Agents of one room that messages wait for; of those who come when there are so many, none is waited for. They are not
+/// forgotten while they take part.
 pub const AGENTS_MAX: usize = 64;
 
 /// The state of a room.
@@ -127,9 +129,9 @@ impl Room {
     /// The entry of a person or an agent, new if need be.
     pub fn member(&mut self, id: Uuid, now_ms: u64) -> &mut Member {
         if self.members.len() >= MEMBERS_MAX && !self.members.contains_key(&id) {
-            let gone = self.members.iter().filter(|(_, m)| !m.is_held());
-            if let Some(gone) = gone.min_by_key(|(_, m)| m.last_seen).map(|(&id, _)| id) {
-                self.remove(gone);
+            let others = self.members.iter().filter(|(id, m)| !m.is_agent || !self.agents.contains(id));
+            if let Some((&other, _)) = others.min_by_key(|(_, m)| (m.is_held(), m.last_seen)) {
+                self.remove(other);
             }
         }
         self.members.entry(id).or_insert_with(|| Member { last_seen: now_ms, ..Member::default() })
@@ -257,6 +259,27 @@ mod tests {
         (0..=AGENTS_MAX).for_each(|n| room.enter(Party::Agent(id(n)), 0).last_seen = 0);
         assert_eq!(room.live_agents(|_| true).len(), AGENTS_MAX);
         assert_eq!(room.members.len(), AGENTS_MAX + 1);
+    }
+
+    #[test]
+    fn there_are_never_too_many_people_and_agents_that_take_part_stay_the_longest() {
+        let mut room = room();
+        let people = MEMBERS_MAX + 10;
+        room.enter(Party::Agent(id(people)), 0);
+        (0..people).for_each(|n| room.enter(Party::User(id(n)), n as u64).last_seen += 1);
+        assert_eq!(room.members.len(), MEMBERS_MAX);
+        assert!(
+            room.has_agent(id(people)) && !room.members.contains_key(&id(10)) && room.members.contains_key(&id(11))
+        );
+        // One that is forgotten leaves later, another comes back.
+        room.exit(Party::User(id(0)), 5_000);
+        room.seen(id(1), 6_000);
+        assert_eq!(room.members.len(), MEMBERS_MAX);
+        for n in 0..people {
+            room.enter(Party::Agent(id(10_000 + n)), 7_000 + n as u64);
+        }
+        assert_eq!((room.members.len(), room.live_agents(|_| true).len()), (MEMBERS_MAX, AGENTS_MAX));
+        assert!(room.members.values().all(|member| member.is_agent));
     }
 
     #[test]
