@@ -130,6 +130,8 @@ pub struct Counters {
     pub calls_refused: u64,
     /// Calls answered as the first call with their idempotency key was.
     pub calls_repeated: u64,
+    /// Messages' own ids forgotten early.
+    pub message_ids_forgotten: u64,
     /// Idempotency keys forgotten early.
     pub keys_forgotten: u64,
     /// Sockets that came back and missed nothing.

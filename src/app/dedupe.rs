@@ -17,6 +17,7 @@ pub struct Dedupe {
     seen: HashMap<Rc<Sent>, Stamp>,
     /// Oldest first, with the `mono_ms` at which each is forgotten.
     order: VecDeque<(u64, Rc<Sent>)>,
+    forgotten: u64,
 }
 
 /// What makes two messages the same.
@@ -30,7 +31,12 @@ pub struct Sent {
 impl Dedupe {
     /// Remembers for `window_ms` (0: not at all) and at most `entries_max` messages.
     pub fn new(window_ms: u64, entries_max: usize) -> Self {
-        Self { window_ms, entries_max, seen: HashMap::new(), order: VecDeque::new() }
+        Self { window_ms, entries_max, seen: HashMap::new(), order: VecDeque::new(), forgotten: 0 }
+    }
+
+    /// Messages forgotten early.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// What the same message was given the first time.
@@ -44,7 +50,9 @@ impl Dedupe {
         if self.window_ms == 0 {
             return;
         }
+        self.forget(now_ms);
         if self.order.len() >= self.entries_max {
+            self.forgotten += 1;
             self.pop();
         }
         let sent = Rc::new(sent);
@@ -95,7 +103,13 @@ mod tests {
         }
         assert_eq!(dedupe.find(&sent(1, "a"), 1), None);
         assert_eq!(dedupe.find(&sent(1, "b"), 1), Some(STAMP));
-        assert_eq!((dedupe.seen.len(), dedupe.order.len()), (2, 2));
+        assert_eq!((dedupe.seen.len(), dedupe.order.len(), dedupe.forgotten()), (2, 2, 1));
+        dedupe.keep(sent(1, "d"), STAMP, 100);
+        assert_eq!(
+            (dedupe.order.len(), dedupe.forgotten()),
+            (1, 1),
+            "those whose time is over are not forgotten early"
+        );
     }
 
     #[test]

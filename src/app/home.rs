@@ -122,6 +122,7 @@ impl Agents {
         self.world.store(&id, Item { stamp, sender, broadcast: broadcast.clone(), extra });
         if let Some(message_id) = message_id.clone() {
             self.dedupe.keep(Sent { room: id.clone(), sender, message_id }, stamp, now.mono_ms);
+            cx.engine.counters.message_ids_forgotten = self.dedupe.forgotten();
         }
         let ordered = Arc::new(Ordered { broadcast, stamp, server, shard: from, by, message_id, complete });
         cx.hub.fan_out(&id, Some(from), &Delivery::Message(Arc::clone(&ordered)));

@@ -95,6 +95,7 @@ impl Counters {
             agents_unnoted,
             calls_refused,
             calls_repeated,
+            message_ids_forgotten,
             keys_forgotten,
             sessions_closed,
             connections_closed,
@@ -172,6 +173,11 @@ impl Counters {
             Series::counter("agents_unnoted_total", "Agents there was no place to note as live.", *agents_unnoted),
             Series::counter("calls_refused_total", "HTTP calls refused.", *calls_refused),
             Series::counter("calls_repeated_total", "HTTP calls that repeated an earlier one.", *calls_repeated),
+            Series::counter(
+                "message_ids_forgotten_total",
+                "Ids of messages forgotten for want of room.",
+                *message_ids_forgotten,
+            ),
             Series::counter(
                 "keys_forgotten_total",
                 "Keys of repeatable calls forgotten for want of room.",
