@@ -91,6 +91,16 @@ impl World {
         RoomCounters { rooms: self.rooms.len() as u64, history_bytes: self.history_bytes as u64, ..self.counters }
     }
 
+    /// How many rooms have state.
+    pub fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Whether none has.
+    pub fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
     /// The rooms with state.
     pub fn rooms(&self) -> impl Iterator<Item = &Room> {
         self.rooms.iter().map(|(_, room)| room)

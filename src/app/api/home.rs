@@ -10,6 +10,7 @@ use crate::app::broadcast::{Broadcast, put_number, put_uuid};
 use crate::app::history::Item;
 use crate::app::json::{Parser, Value};
 use crate::app::mail::{Complete, Delivery, Mail};
+use crate::app::room::Room;
 use crate::app::world_state::put_channel;
 use crate::rooms::RoomId;
 use crate::socket::Context;
@@ -141,9 +142,14 @@ impl Agents {
 
     fn channels_of(&self, server: Uuid, max: usize) -> Reply {
         let mut rooms: Vec<_> = self.world.rooms().filter(|room| room.server() == server).collect();
-        rooms.sort_unstable_by_key(|room| std::cmp::Reverse(room.updated_at));
+        let latest_first = |room: &&Room| std::cmp::Reverse(room.updated_at);
+        if rooms.len() > LISTED_MAX {
+            rooms.select_nth_unstable_by_key(LISTED_MAX, latest_first);
+            rooms.truncate(LISTED_MAX);
+        }
+        rooms.sort_unstable_by_key(latest_first);
         let (mut channels, mut bytes) = (Vec::new(), 0);
-        for room in rooms.into_iter().take(LISTED_MAX) {
+        for room in rooms {
             let mut json = Vec::new();
             put_channel(&mut json, room);
             bytes += json.len();

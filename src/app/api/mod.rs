@@ -127,7 +127,7 @@ impl Agents {
         (expected, operation): Plan,
         claim: Option<(Box<[u8]>, u64)>,
     ) -> Result<(), Problem> {
-        let Some(call) = self.api.calls.open(from, expected) else {
+        let Some(call) = self.api.calls.open(from, expected, self.world.len()) else {
             cx.engine.counters.calls_refused += 1;
             return Err(Problem::new(503, "The server has too many calls to answer now."));
         };

@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 /// Calls of a shard that wait; beyond that they are refused.
 pub const CALLS_MAX: usize = 4096;
+/// Rooms of a shard that all its calls which look through every room may look at together; beyond, further ones are refused.
+pub const LOOKED_AT_MAX: usize = 250_000;
 /// Channels, or servers, that one answer names.
 pub const LISTED_MAX: usize = 500;
 
@@ -74,6 +76,8 @@ pub type Answered = (u16, String);
 #[derive(Debug, Default)]
 pub struct Calls {
     open: Slab<Call>,
+    /// Of these, those that look through every room.
+    looking: usize,
     generation: u32,
     /// By slot: the connection's generation, and what it may still publish.
     buckets: Vec<(u32, Bucket)>,
@@ -85,11 +89,14 @@ impl Calls {
         self.open.len()
     }
 
-    /// Takes up a call; `None`: too many wait.
-    pub fn open(&mut self, connection: ConnectionKey, answer: Expected) -> Option<CallKey> {
-        if self.open.len() >= CALLS_MAX {
+    /// Takes up a call; `None`: too many wait. `rooms`: how many there are on the shard.
+    pub fn open(&mut self, connection: ConnectionKey, answer: Expected, rooms: usize) -> Option<CallKey> {
+        let looks = answer.looks_through_all();
+        let is_costly = looks && self.looking > 0 && (self.looking + 1).saturating_mul(rooms) > LOOKED_AT_MAX;
+        if self.open.len() >= CALLS_MAX || is_costly {
             return None;
         }
+        self.looking += usize::from(looks);
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let slot = self.open.insert(Call { generation, connection, claimed: None, answer, waiting: 1 });
@@ -104,11 +111,14 @@ impl Calls {
     /// Ends a call.
     pub fn close(&mut self, key: CallKey) -> Option<Call> {
         self.get_mut(key)?;
-        self.open.try_remove(key.slot as usize)
+        let call = self.open.try_remove(key.slot as usize)?;
+        self.looking -= usize::from(call.answer.looks_through_all());
+        Some(call)
     }
 
     /// Ends all calls.
     pub fn close_all(&mut self) -> Vec<Call> {
+        self.looking = 0;
         self.open.drain().collect()
     }
 
@@ -143,6 +153,11 @@ impl Calls {
 }
 
 impl Expected {
+    /// Whether every shard looks through all its rooms for it.
+    fn looks_through_all(&self) -> bool {
+        matches!(self, Self::Channels(_) | Self::Servers(..))
+    }
+
     /// The answer, once everybody has said what there is.
     fn compose(&mut self) -> Answered {
         let mut out = br#"{"success":true,"data":{"#.to_vec();
@@ -196,11 +211,11 @@ mod tests {
     #[test]
     fn calls_that_wait_are_bounded() {
         let mut calls = Calls::default();
-        let first = calls.open(CONNECTION, Expected::One).expect("a place");
-        (1..CALLS_MAX).for_each(|_| assert!(calls.open(CONNECTION, Expected::One).is_some()));
-        assert!(calls.open(CONNECTION, Expected::One).is_none());
+        let first = calls.open(CONNECTION, Expected::One, 0).expect("a place");
+        (1..CALLS_MAX).for_each(|_| assert!(calls.open(CONNECTION, Expected::One, 0).is_some()));
+        assert!(calls.open(CONNECTION, Expected::One, 0).is_none());
         assert!(calls.close(first).is_some());
-        let second = calls.open(CONNECTION, Expected::One).expect("a place");
+        let second = calls.open(CONNECTION, Expected::One, 0).expect("a place");
         // The slot is used again; what is said late is not for its new owner.
         assert_eq!(second.slot, first.slot);
         assert!(calls.take(first, Reply::Answer(200, String::new())).is_none());
@@ -208,10 +223,27 @@ mod tests {
     }
 
     #[test]
+    fn calls_that_look_through_all_rooms_are_bounded_by_what_that_costs() {
+        let looks = || Expected::Channels(Vec::new());
+        for (rooms, most) in [(LOOKED_AT_MAX / 10, 10), (LOOKED_AT_MAX * 2, 1), (0, CALLS_MAX)] {
+            let mut calls = Calls::default();
+            let open: Vec<CallKey> = std::iter::from_fn(|| calls.open(CONNECTION, looks(), rooms)).collect();
+            assert_eq!(open.len(), most, "{rooms}");
+            assert_eq!(calls.open(CONNECTION, Expected::One, rooms).is_some(), most < CALLS_MAX);
+            calls.close(open[0]);
+            let servers = Expected::Servers(Uuid::nil(), BTreeSet::new());
+            assert!(calls.open(CONNECTION, servers, rooms).is_some());
+            assert!(calls.open(CONNECTION, looks(), rooms).is_none());
+            calls.close_all();
+            assert!(calls.open(CONNECTION, looks(), rooms).is_some());
+        }
+    }
+
+    #[test]
     fn the_one_that_has_the_message_answers_for_all_and_nobody_is_an_answer_too() {
         let mut calls = Calls::default();
         let asked = |calls: &mut Calls| {
-            let call = calls.open(CONNECTION, Expected::Holder).expect("a place");
+            let call = calls.open(CONNECTION, Expected::Holder, 0).expect("a place");
             calls.get_mut(call).expect("open").waiting = 3;
             call
         };

@@ -323,6 +323,21 @@ fn the_channels_of_a_server_are_gathered_from_all_shards() {
 }
 
 #[test]
+fn of_too_many_channels_those_changed_last_are_listed() {
+    let mut fleet = Fleet::new(1, &AgentsSettings::default());
+    let room = |n: usize| format!("0f0f0f0f-0000-4000-8000-{n:012}");
+    // Of 520 those of an even number are changed last.
+    for n in (1..520).step_by(2).chain((0..520).step_by(2)) {
+        fleet.advance(10);
+        fleet.api(0, "POST", &format!("/channels/{}/agents", room(n)), &json!({"agentId": AGENT})).data(201);
+    }
+    let data = fleet.api(0, "GET", &format!("/message-servers/{SERVER}/channels"), &Value::Null).data(200);
+    let ids: Vec<&str> = data["channels"].as_array().expect("a list").iter().filter_map(|c| c["id"].as_str()).collect();
+    let expected = (0..520).step_by(2).rev().chain((0..520).skip(1).step_by(2).rev());
+    assert_eq!(ids, expected.take(500).map(room).collect::<Vec<_>>());
+}
+
+#[test]
 fn an_agent_that_calls_is_waited_for() {
     each(&AgentsSettings::default(), |fleet| {
         let peer = fleet.connect_to(1);
