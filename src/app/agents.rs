@@ -8,7 +8,7 @@ use super::AgentsSettings;
 use super::answers::{acknowledge, greet, refuse};
 use super::api::{self, Api};
 use super::broadcast::{Draft, put_number, put_room};
-use super::client::{Client, bring, check_name, followed, identity, parties, speaker, take_away};
+use super::client::{Client, bring, brought, check_name, identity, parties, speaker, take_away};
 use super::completion::{self, Deadlines};
 use super::dedupe::{self, Dedupe};
 use super::demo::{self, Demo};
@@ -106,7 +106,7 @@ impl Agents {
         let agents = [named_agent, agent].into_iter().flatten().map(Party::Agent);
         let mut parties: Vec<Party> = agents.chain(user.map(Party::User)).collect();
         parties.retain(|&party| bring(cx, asker.socket, &room, party));
-        self.follow(cx, asker.socket, &[]);
+        self.follow(cx, asker.socket, &parties);
         let named = user.zip(name.map(Box::from));
         let home = cx.home(&room);
         let join = JoinRoom { room, is_new, server, parties, named, dm, named_agent, asker };
@@ -116,9 +116,11 @@ impl Agents {
 
     fn leave(&mut self, cx: &mut Context<'_, Self>, asker: Asker, room: &RoomId) -> Result<(), Refusal> {
         check_name(cx, asker.socket, room, "roomId")?;
-        let (was_in, agents) = (cx.leave(asker.socket, room), followed(cx, asker.socket));
-        post_leave(cx, asker.socket, room, was_in, Some(asker));
-        self.follow(cx, asker.socket, &agents);
+        let was_in = cx.leave(asker.socket, room);
+        let parties = take_away(cx, asker.socket, room);
+        self.unfollow(cx, asker.socket, &parties);
+        let home = cx.home(room);
+        cx.post(home, Mail::Leave(Box::new(LeaveRoom { room: room.clone(), was_in, parties, asker: Some(asker) })));
         Ok(())
     }
 
@@ -183,9 +185,8 @@ impl Agents {
             Ok(members) => members,
             Err(fault) => {
                 cx.leave(asker.socket, &room);
-                let agents = followed(cx, asker.socket);
-                take_away(cx, asker.socket, &room);
-                self.follow(cx, asker.socket, &agents);
+                let parties = take_away(cx, asker.socket, &room);
+                self.unfollow(cx, asker.socket, &parties);
                 return refuse(cx, asker, "join", &fault.into());
             }
         };
@@ -199,12 +200,6 @@ impl Agents {
             put_number(out, members.into());
         });
     }
-}
-
-fn post_leave(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &RoomId, was_in: bool, asker: Option<Asker>) {
-    let parties = take_away(cx, socket, room);
-    let home = cx.home(room);
-    cx.post(home, Mail::Leave(Box::new(LeaveRoom { room: room.clone(), was_in, parties, asker })));
 }
 
 impl App for Agents {
@@ -244,7 +239,7 @@ impl App for Agents {
         if recovered {
             Self::rejoin(cx, socket);
             self.read_logs(cx, socket);
-            self.follow(cx, socket, &[]);
+            self.follow(cx, socket, &brought(cx, socket));
         }
         if let Some(entity) = entity {
             greet(cx, socket, entity);
@@ -289,7 +284,7 @@ impl App for Agents {
 
     fn disconnected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, _: DisconnectReason) {
         self.forget_reader(cx, socket);
-        self.unfollow(socket, &followed(cx, socket));
+        self.unfollow_all(socket, &brought(cx, socket));
         if let Some(agent) = identity(cx, socket).agent {
             self.agent_disconnected(cx, agent);
         }

@@ -67,16 +67,14 @@ pub(super) fn parties(cx: &Context<'_, Agents>, socket: SocketKey, room: &RoomId
     client.flat_map(|c| &c.parties).filter(|(r, _)| r == room).map(|&(_, party)| party).collect()
 }
 
-/// The agents that a socket joined rooms with, but for the one whose own it is: an agent that logs what it receives would
-/// never come to an end.
-pub(super) fn followed(cx: &Context<'_, Agents>, socket: SocketKey) -> Vec<Uuid> {
-    let own = identity(cx, socket).agent;
-    let parties = cx.hub.data(socket).into_iter().flat_map(|client| &client.parties);
-    let agents = parties.filter_map(|&(_, party)| match party {
-        Party::Agent(agent) => Some(agent).filter(|_| own != Some(agent)),
-        Party::User(_) => None,
-    });
-    agents.collect()
+/// Everybody a socket brought into rooms.
+pub(super) fn brought(cx: &Context<'_, Agents>, socket: SocketKey) -> Vec<Party> {
+    cx.hub.data(socket).into_iter().flat_map(|client| &client.parties).map(|&(_, party)| party).collect()
+}
+
+/// Whether a socket brought somebody into any room.
+pub(super) fn brings(cx: &Context<'_, Agents>, socket: SocketKey, party: Party) -> bool {
+    cx.hub.data(socket).is_some_and(|client| client.parties.iter().any(|(_, p)| *p == party))
 }
 
 /// Whom a socket brought into a room, no longer.

@@ -11,10 +11,10 @@ pub use line::{Filters, Line};
 
 use super::Agents;
 use super::answers::acknowledge;
-use super::client::followed;
+use super::client::{brings, identity};
 use super::events::Refusal;
 use super::fault::{Code, Fault};
-use super::mail::Asker;
+use super::mail::{Asker, Party};
 use crate::socket::{Context, SocketKey};
 use feed::Cursor;
 use std::collections::BTreeMap;
@@ -148,16 +148,25 @@ impl Agents {
         self.logs.remove(cx, socket);
     }
 
-    /// The agents that a socket joined with changed; they were `before`.
-    pub(super) fn follow(&mut self, cx: &Context<'_, Self>, socket: SocketKey, before: &[Uuid]) {
-        self.unfollow(socket, before);
-        let now = followed(cx, socket).into_iter().map(|agent| ((agent, socket.slot), socket));
-        self.logs.followers.extend(now);
+    /// A socket joined with these: it gets the agents' lines, but not those of the one whose own it is. An agent that logs
+    /// what it receives would never come to an end.
+    pub(super) fn follow(&mut self, cx: &Context<'_, Self>, socket: SocketKey, parties: &[Party]) {
+        let own = identity(cx, socket).agent;
+        for agent in agents(parties).filter(|&agent| own != Some(agent)) {
+            self.logs.followers.insert((agent, socket.slot), socket);
+        }
     }
 
-    /// A socket that joined with these agents is gone.
-    pub(super) fn unfollow(&mut self, socket: SocketKey, agents: &[Uuid]) {
-        for &agent in agents {
+    /// A socket is with these no longer: in one room, or altogether.
+    pub(super) fn unfollow(&mut self, cx: &Context<'_, Self>, socket: SocketKey, parties: &[Party]) {
+        for agent in agents(parties).filter(|&agent| !brings(cx, socket, Party::Agent(agent))) {
+            self.logs.followers.remove(&(agent, socket.slot));
+        }
+    }
+
+    /// A socket is gone that was with these.
+    pub(super) fn unfollow_all(&mut self, socket: SocketKey, parties: &[Party]) {
+        for agent in agents(parties) {
             self.logs.followers.remove(&(agent, socket.slot));
         }
     }
@@ -196,6 +205,13 @@ impl Agents {
         let all: Vec<SocketKey> = all.into_values().collect();
         cx.send_volatile(&line.frames, &all);
     }
+}
+
+fn agents(parties: &[Party]) -> impl Iterator<Item = Uuid> {
+    parties.iter().filter_map(|&party| match party {
+        Party::Agent(agent) => Some(agent),
+        Party::User(_) => None,
+    })
 }
 
 fn confirm(cx: &mut Context<'_, Agents>, socket: SocketKey, subscribed: bool) {
