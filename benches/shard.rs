@@ -155,5 +155,32 @@ fn message(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, message);
+/// One `request-world-state` in a turn, of a room with ten members and all the history that is kept.
+fn world_state(c: &mut Criterion) {
+    const MEMBERS: u32 = 10;
+    const HISTORY: u32 = 50;
+    let mut loaded = Loaded::new(1, MEMBERS);
+    let text = |n: u32| {
+        format!(
+            r#"42["message",{{"text":"How are you today? I have been thinking about what you said.","roomId":"{}","userId":"{}","name":"Ada"}}]"#,
+            room_id(0),
+            room_id(n)
+        )
+    };
+    let messages: Vec<_> = (0..MEMBERS).map(|n| frame(&text(n))).collect();
+    let mut scratch = vec![0; 1024];
+    for _ in 0..HISTORY / MEMBERS {
+        loaded.turn(&messages, &mut scratch, 1);
+    }
+    let asked = [frame(&format!(r#"42["request-world-state",{{"roomId":"{}"}}]"#, room_id(0)))];
+    let sent = loaded.turn(&asked, &mut scratch, 1);
+    assert!(sent > (HISTORY * 400) as usize, "{sent} bytes are not the whole history");
+    let mut group = c.benchmark_group("request-world-state");
+    group.throughput(Throughput::Bytes(sent as u64));
+    group.bench_function("full room", |b| b.iter(|| loaded.turn(&asked, &mut scratch, 1)));
+    assert_eq!(loaded.turn(&asked, &mut scratch, 1), sent, "to the end");
+    group.finish();
+}
+
+criterion_group!(benches, message, world_state);
 criterion_main!(benches);
