@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use common::engine::BOTH;
 use common::rooms::{join, member, message, uuid};
-use common::{Client, QUIET, ROOMS, Server, Via, each_worker_count, http};
+use common::tls::Identity;
+use common::{Client, QUIET, ROOMS, Server, Via, each_worker_count, eventually, http, json as text, matrix};
 
 const WORKERS: [usize; 2] = [1, 4];
 
@@ -85,4 +86,39 @@ fn with_a_token_only_its_bearers_post() {
         assert_eq!(post(server, &line, "X-API-KEY: a-token\r\n"), 202);
         assert_eq!(client.expect("logEntry")["msg"], "m");
     });
+}
+
+#[test]
+fn the_servers_own_lines_reach_those_who_may_read_them_and_nobody_else() {
+    for (io, workers) in matrix::cells(&WORKERS) {
+        for (flags, auth, may_read) in [
+            (&["--public-logs"][..], Value::Null, true),
+            (&["--auth-token", "a-token"], json!({"token": "a-token"}), true),
+            (&[], Value::Null, false),
+        ] {
+            let (identity, workers) = (Identity::new(), workers.to_string());
+            let server = Server::start(&[&["--io", io, "--workers", &workers], flags, &identity.flags()[..]].concat());
+            let mut clients: Vec<Client> = (0..6).map(|n| Client::connect_with(&server, BOTH[n % 2], &auth)).collect();
+            clients.iter_mut().for_each(subscribe);
+            // Something to log that is sure to happen.
+            server.signal(rustix::process::Signal::HUP);
+            eventually("the line", || server.log().contains("certificate reloaded"));
+            for client in &mut clients {
+                if !may_read {
+                    client.is_quiet(QUIET);
+                    continue;
+                }
+                let event = client.event();
+                assert_eq!(event.name, "logEntry");
+                assert_eq!(text::keys_in_order(&event.raw[0]), ["level", "time", "msg", "agentId", "agentName"]);
+                let line = event.payload();
+                assert_eq!(
+                    (&line["level"], &line["agentId"], &line["agentName"]),
+                    (&json!(30), &Value::Null, &json!("sockeye"))
+                );
+                assert!(line["msg"].as_str().is_some_and(|msg| msg.starts_with("certificate reloaded")), "{line}");
+                assert_eq!(client.expect("log_stream"), json!({"type": "log_entry", "payload": line}));
+            }
+        }
+    }
 }

@@ -94,6 +94,9 @@ checks["what is wrong, or is not there, is an error the client understands"] = a
   await refused(messaging.submitMessage({ agentId: "x", channelId: room, content: "x" }), 400, "invalid_payload", "agentId must be a uuid.");
   await refused(messaging.submitMessage({ agentId: room, channelId: room, content: "" }), 400, "invalid_payload");
   await refused(messaging.getChannelDetails("general"), 400, "invalid_request");
+  // Of this form neither the published server takes anything.
+  const batch = { platform: "discord", channelId: room, messages: [{ id: "1", authorId: room, content: "x", timestamp: 1 }] };
+  await refused(messaging.ingestExternalMessages(batch), 400, "invalid_payload", "author_id must be a uuid.");
   await refused(messaging.searchMessages({ query: "x" }), 404, "not_found");
   const stranger = ElizaClient.create({ baseUrl: h.url, apiKey: "wrong" });
   if (apiKey) await refused(stranger.messaging.getChannelDetails(room), 401, "unauthorized", "Invalid or missing API Key");
