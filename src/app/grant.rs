@@ -51,6 +51,16 @@ pub enum Rooms {
     Listed(Box<[RoomId]>),
 }
 
+impl Rooms {
+    /// Whether a room is among them.
+    pub fn have(&self, room: &RoomId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Listed(rooms) => rooms.binary_search(room).is_ok(),
+        }
+    }
+}
+
 impl Grant {
     fn claims(&self) -> Option<&Claims> {
         match self {
@@ -61,10 +71,12 @@ impl Grant {
 
     /// Whether the client may join a room, send to it and ask about it.
     pub fn allows_room(&self, room: &RoomId) -> bool {
-        self.claims().is_none_or(|claims| match &claims.rooms {
-            Rooms::All => true,
-            Rooms::Listed(rooms) => rooms.binary_search(room).is_ok(),
-        })
+        self.claims().is_none_or(|claims| claims.rooms.have(room))
+    }
+
+    /// The rooms the client may be in.
+    pub fn rooms(&self) -> Rooms {
+        self.claims().map_or(Rooms::All, |claims| claims.rooms.clone())
     }
 
     /// Whether the client may speak for `user`.

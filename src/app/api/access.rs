@@ -15,7 +15,8 @@ pub fn admit(access: &Access, now: Now, head: &Head<'_>) -> Result<Grant, Proble
     access.admit_call(now, head).map_err(|denied| Problem::new(401, denied.message()))
 }
 
-/// Whether a call may do what it is about to do. Agents speak and work; everybody may read the rooms they may be in.
+/// Whether a call may do what it is about to do. Agents speak and work; everybody may read the rooms they may be in. Where
+/// the call does not say which room it is about, the shards that are asked see to that.
 ///
 /// # Errors
 /// 403.
@@ -38,7 +39,12 @@ pub fn check(grant: &Grant, operation: &Operation) -> Result<(), Problem> {
         return Err(Problem::new(403, "Your token is not an agent's."));
     }
     if room.is_some_and(|room| !grant.allows_room(room)) {
-        return Err(Problem::new(403, "This room is not among those of your token."));
+        return Err(other_room());
     }
     Ok(())
+}
+
+/// A call about a room that the caller may not be in.
+pub fn other_room() -> Problem {
+    Problem::new(403, "This room is not among those of your token.")
 }

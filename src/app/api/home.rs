@@ -1,12 +1,13 @@
 //! What a shard answers to calls about its rooms.
 
-use super::mail::{CallMail, OwnedUpdate, Question};
+use super::mail::{Asked, CallMail, OwnedUpdate, Question};
 use super::message::{Extra, put_kept};
 use super::pending::{CallKey, LISTED_MAX, Reply};
 use super::problem::Problem;
-use super::{put_list, text};
+use super::{access, put_list, text};
 use crate::app::Agents;
 use crate::app::broadcast::{Broadcast, put_number, put_uuid};
+use crate::app::grant::Rooms;
 use crate::app::history::Item;
 use crate::app::json::{Parser, Value};
 use crate::app::mail::{Complete, Delivery, Mail};
@@ -21,8 +22,9 @@ const QUEUE_PART: usize = 4;
 
 impl Agents {
     /// A shard asks on behalf of a call.
-    pub(super) fn answer_call(&mut self, cx: &mut Context<'_, Self>, from: usize, call: CallKey, asked: &Question) {
-        let reply = match asked {
+    pub(super) fn answer_call(&mut self, cx: &mut Context<'_, Self>, from: usize, call: CallKey, asked: &Asked) {
+        let Asked { question, rooms } = asked;
+        let reply = match question {
             Question::Details(room) => self.details(room),
             Question::Participants(room) => self.participants(room),
             Question::Messages { room, before_ms, limit } => {
@@ -33,13 +35,24 @@ impl Agents {
             Question::Complete(room, server) => self.complete_by_call(cx, room, *server),
             Question::CompleteFor(message) => {
                 let room = self.world.message(*message).map(|(room, _)| room.id().clone());
-                room.map_or(Reply::Absent, |room| self.complete_by_call(cx, &room, None))
+                match room {
+                    None => Reply::Absent,
+                    Some(room) if !rooms.have(&room) => refused(access::other_room()),
+                    Some(room) => self.complete_by_call(cx, &room, None),
+                }
             }
-            Question::Update(message, update) => self.update(cx, *message, update),
+            Question::Update { message, room, update } => {
+                let found = self.world.message(*message).map(|(room, _)| room.id());
+                match found.filter(|found| room.as_ref().is_none_or(|room| room == *found)) {
+                    None => Reply::Absent,
+                    Some(found) if !rooms.have(found) => refused(access::other_room()),
+                    Some(_) => self.update(cx, *message, update),
+                }
+            }
             Question::ChannelsOfServer(server) => {
-                self.channels_of(*server, cx.engine.settings.max_queue / QUEUE_PART / cx.hub.shards())
+                self.channels_of(*server, rooms, cx.engine.settings.max_queue / QUEUE_PART / cx.hub.shards())
             }
-            Question::ServersOfAgent(agent) => self.servers_of(*agent),
+            Question::ServersOfAgent(agent) => self.servers_of(*agent, rooms),
         };
         cx.post(from, Mail::Call(CallMail::Reply(call, Box::new(reply))));
     }
@@ -140,8 +153,9 @@ impl Agents {
         data(200, |out| put_item(&mut parser, out, &item))
     }
 
-    fn channels_of(&self, server: Uuid, max: usize) -> Reply {
-        let mut rooms: Vec<_> = self.world.rooms().filter(|room| room.server() == server).collect();
+    fn channels_of(&self, server: Uuid, allowed: &Rooms, max: usize) -> Reply {
+        let of_server = self.world.rooms().filter(|room| room.server() == server);
+        let mut rooms: Vec<_> = of_server.filter(|room| allowed.have(room.id())).collect();
         let latest_first = |room: &&Room| std::cmp::Reverse(room.updated_at);
         if rooms.len() > LISTED_MAX {
             rooms.select_nth_unstable_by_key(LISTED_MAX, latest_first);
@@ -161,8 +175,8 @@ impl Agents {
         Reply::Channels(channels)
     }
 
-    fn servers_of(&self, agent: Uuid) -> Reply {
-        let rooms = self.world.rooms().filter(|room| room.has_agent(agent));
+    fn servers_of(&self, agent: Uuid, allowed: &Rooms) -> Reply {
+        let rooms = self.world.rooms().filter(|room| room.has_agent(agent) && allowed.have(room.id()));
         let mut servers: Vec<Uuid> = rooms.map(|room| room.server()).collect();
         servers.sort_unstable();
         servers.dedup();

@@ -3,6 +3,7 @@
 use super::body::Update;
 use super::idempotency::Claimed;
 use super::pending::{Answered, CallKey, Reply};
+use crate::app::grant::Rooms;
 use crate::app::json::Value;
 use crate::app::mail::{Party, Publish};
 use crate::rooms::RoomId;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub enum CallMail {
     /// To a room's home, or to every shard.
-    Ask(CallKey, Arc<Question>),
+    Ask(CallKey, Arc<Asked>),
     /// From a shard that was asked.
     Reply(CallKey, Box<Reply>),
     /// To the shard that remembers the key: a call wants to begin.
@@ -62,6 +63,13 @@ impl Operation {
     }
 }
 
+/// What is asked of a shard, and of which rooms it may be answered.
+#[derive(Debug)]
+pub struct Asked {
+    pub question: Question,
+    pub rooms: Rooms,
+}
+
 /// What is asked of a shard.
 #[derive(Debug)]
 pub enum Question {
@@ -79,7 +87,12 @@ pub enum Question {
     Complete(RoomId, Option<Uuid>),
     /// The same, for the room of this message.
     CompleteFor(Uuid),
-    Update(Uuid, OwnedUpdate),
+    Update {
+        message: Uuid,
+        /// Where it is, if the agent says so.
+        room: Option<RoomId>,
+        update: OwnedUpdate,
+    },
     ChannelsOfServer(Uuid),
     ServersOfAgent(Uuid),
 }

@@ -18,14 +18,14 @@ mod query;
 mod route;
 
 use super::Agents;
-use super::grant::Grant;
+use super::grant::{Grant, Rooms};
 use super::json::ParseError;
 use super::mail::{Mail, Publisher, Stamp};
 use crate::engine::{Answer, ConnectionKey};
 use crate::socket::Context;
 use crate::wire::http::Head;
 use idempotency::{Claimed, Keys};
-use mail::{CallMail, Claim, Operation};
+use mail::{Asked, CallMail, Claim, Operation};
 use pending::{Answered, CallKey, Calls};
 use plan::Plan;
 use problem::Problem;
@@ -77,7 +77,7 @@ impl Agents {
             Ok((Route::Told(told), grant)) => self.read_body(cx, from, told, &grant, head, body),
             Ok((Route::Bare(bare), grant)) => plan::bare(bare, head).and_then(|plan| {
                 access::check(&grant, &plan.1)?;
-                self.open(cx, from, plan, None)
+                self.open(cx, from, plan, grant.rooms(), None)
             }),
             Err(problem) => Err(problem),
         };
@@ -116,15 +116,17 @@ impl Agents {
             return Err(Problem::new(429, format!("At most {limit} messages a second may be sent.")));
         }
         let claim = key.map(|key| (key, idempotency::fingerprint(body)));
-        self.open(cx, from, plan, claim)
+        self.open(cx, from, plan, grant.rooms(), claim)
     }
 
-    /// Takes up a call and begins it. `claim`: its idempotency key, and what tells its body from another.
+    /// Takes up a call and begins it. `rooms`: those the caller may be in; `claim`: its idempotency key, and what tells its
+    /// body from another.
     fn open(
         &mut self,
         cx: &mut Context<'_, Self>,
         from: ConnectionKey,
         (expected, operation): Plan,
+        rooms: Rooms,
         claim: Option<(Box<[u8]>, u64)>,
     ) -> Result<(), Problem> {
         let Some(call) = self.api.calls.open(from, expected, self.world.len()) else {
@@ -135,7 +137,7 @@ impl Agents {
             self.heard(cx, agent);
         }
         match claim {
-            None => self.begin(cx, call, operation),
+            None => self.begin(cx, call, operation, rooms),
             Some((key, fingerprint)) => {
                 let home = idempotency::home(&key, cx.hub.shards());
                 cx.post(home, Mail::Call(CallMail::Claim(call, Box::new(Claim { key, fingerprint, operation }))));
@@ -144,7 +146,7 @@ impl Agents {
         Ok(())
     }
 
-    fn begin(&mut self, cx: &mut Context<'_, Self>, call: CallKey, operation: Operation) {
+    fn begin(&mut self, cx: &mut Context<'_, Self>, call: CallKey, operation: Operation, rooms: Rooms) {
         match operation {
             Operation::Publish(publish) => {
                 let home = cx.home(&publish.room);
@@ -152,15 +154,15 @@ impl Agents {
             }
             Operation::AskHome(room, question) => {
                 let home = cx.home(&room);
-                cx.post(home, Mail::Call(CallMail::Ask(call, Arc::new(question))));
+                cx.post(home, Mail::Call(CallMail::Ask(call, Arc::new(Asked { question, rooms }))));
             }
             Operation::AskAll(question) => {
-                let (question, shards) = (Arc::new(question), cx.hub.shards());
+                let (asked, shards) = (Arc::new(Asked { question, rooms }), cx.hub.shards());
                 if let Some(call) = self.api.calls.get_mut(call) {
                     call.waiting = shards;
                 }
                 for shard in 0..shards {
-                    cx.post(shard, Mail::Call(CallMail::Ask(call, Arc::clone(&question))));
+                    cx.post(shard, Mail::Call(CallMail::Ask(call, Arc::clone(&asked))));
                 }
             }
         }
@@ -169,7 +171,7 @@ impl Agents {
     /// Mail about calls.
     pub(super) fn call_mail(&mut self, cx: &mut Context<'_, Self>, from: usize, mail: CallMail) {
         match mail {
-            CallMail::Ask(call, question) => self.answer_call(cx, from, call, &question),
+            CallMail::Ask(call, asked) => self.answer_call(cx, from, call, &asked),
             CallMail::Reply(call, reply) => {
                 if let Some(answered) = self.api.calls.take(call, *reply) {
                     self.end_call(cx, call, answered);
@@ -209,7 +211,8 @@ impl Agents {
                     return settle(cx, call, key, (503, String::new()));
                 };
                 open.claimed = Some(key);
-                self.begin(cx, call, operation);
+                // Only messages are published once for a key, and their room was checked.
+                self.begin(cx, call, operation, Rooms::All);
             }
             Claimed::Before(answered) => {
                 cx.engine.counters.calls_repeated += 1;

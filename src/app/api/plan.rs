@@ -27,8 +27,9 @@ pub fn told(told: Told, root: Value<'_>, settings: &AgentsSettings) -> Result<Pl
         Told::Publish(kind) => publication(kind, &body::submission(&fields, settings, kind)?),
         Told::UpdateAction(message) => {
             let update = body::update(&fields, settings)?;
-            let question = Question::Update(message, OwnedUpdate::of(&update));
-            match update.room {
+            let room = update.room.clone();
+            let question = Question::Update { message, room: room.clone(), update: OwnedUpdate::of(&update) };
+            match room {
                 Some(room) => (Expected::Holder, Operation::AskHome(room, question)),
                 None => (Expected::Holder, Operation::AskAll(question)),
             }

@@ -155,3 +155,73 @@ fn a_socket_ends_with_its_token_and_not_before() {
         }
     });
 }
+
+#[test]
+fn calls_are_kept_to_the_rooms_and_the_role_of_their_token() {
+    const ELSEWHERE: &str = "0e0e0e0e-0000-4000-8000-000000000001";
+    const HERE: &str = "0d0d0d0d-0000-4000-8000-000000000001";
+    const THERE: &str = "0d0d0d0d-0000-4000-8000-000000000002";
+    let bearer = |claims: Value| format!("Authorization: Bearer {}\r\n", token(claims, 3_600));
+    let agent = bearer(json!({"sub": AGENT, "role": "agent", "rooms": [ROOM]}));
+    let person = bearer(user());
+    let operator = format!("X-API-KEY: {OPERATOR}\r\n");
+    let said = |room: &str, server: &str, id: &str| json!({"channel_id": room, "server_id": server, "author_id": AGENT, "content": "x", "messageId": id});
+    each(&settings(), |fleet| {
+        fleet.api_with(0, "POST", "/action", &operator, &said(ROOM, SERVER, HERE)).data(201);
+        fleet.api_with(1, "POST", "/action", &operator, &said(OTHER_ROOM, ELSEWHERE, THERE)).data(201);
+        let to = |room: &str, path: &str| format!("/channels/{room}/{path}");
+        let own = format!("agents/{AGENT}");
+        for (n, (method, path, body)) in [
+            ("POST", "/submit".to_owned(), said(OTHER_ROOM, ELSEWHERE, "m")),
+            ("POST", "/action".to_owned(), said(OTHER_ROOM, ELSEWHERE, "m")),
+            ("POST", "/ingest-external".to_owned(), said(OTHER_ROOM, ELSEWHERE, "m")),
+            ("PATCH", format!("/action/{THERE}"), json!({"content": "y"})),
+            ("PATCH", format!("/action/{THERE}"), json!({"content": "y", "channel_id": OTHER_ROOM})),
+            ("POST", "/complete".to_owned(), json!({"channel_id": OTHER_ROOM})),
+            ("POST", "/complete".to_owned(), json!({"messageId": THERE})),
+            ("GET", to(OTHER_ROOM, "details"), Value::Null),
+            ("GET", to(OTHER_ROOM, "participants"), Value::Null),
+            ("GET", to(OTHER_ROOM, "messages"), Value::Null),
+            ("POST", to(OTHER_ROOM, "agents"), json!({"agentId": AGENT})),
+            ("DELETE", to(OTHER_ROOM, &own), Value::Null),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let refused = fleet.api_with(n, method, &path, &agent, &body).refusal(403, "forbidden");
+            assert_eq!(refused, "This room is not among those of your token.", "{method} {path}");
+        }
+        // The room that is named has to be the action's.
+        let elsewhere = json!({"content": "y", "channel_id": ROOM});
+        fleet.api_with(0, "PATCH", &format!("/action/{THERE}"), &agent, &elsewhere).refusal(404, "not_found");
+        let kept = fleet.api_with(2, "GET", &to(OTHER_ROOM, "messages"), &operator, &Value::Null).data(200);
+        assert_eq!(kept["messages"][0]["content"], "x");
+
+        let channels = |fleet: &mut Fleet, headers: &str, server: &str| {
+            let data = fleet.api_with(3, "GET", &format!("/message-servers/{server}/channels"), headers, &Value::Null);
+            data.data(200)["channels"].as_array().expect("a list").len()
+        };
+        assert_eq!([channels(fleet, &agent, SERVER), channels(fleet, &agent, ELSEWHERE)], [1, 0]);
+        assert_eq!([channels(fleet, &operator, SERVER), channels(fleet, &operator, ELSEWHERE)], [1, 1]);
+        let servers = format!("/agents/{AGENT}/message-servers");
+        let data = fleet.api_with(1, "GET", &servers, &agent, &Value::Null).data(200);
+        assert_eq!(data["messageServers"], json!([SERVER]));
+
+        for (method, path, body) in [
+            ("POST", "/submit".to_owned(), said(ROOM, SERVER, "m")),
+            ("PATCH", format!("/action/{HERE}"), json!({})),
+            ("POST", "/complete".to_owned(), json!({"channel_id": ROOM})),
+            ("POST", to(ROOM, "agents"), json!({"agentId": AGENT})),
+            ("DELETE", to(ROOM, &own), Value::Null),
+            ("POST", "/logs".to_owned(), json!({"msg": "m"})),
+            ("GET", servers.clone(), Value::Null),
+        ] {
+            fleet.api_with(0, method, &path, &person, &body).refusal(403, "forbidden");
+        }
+        for path in ["details", "participants", "messages"] {
+            fleet.api_with(1, "GET", &to(ROOM, path), &person, &Value::Null).data(200);
+        }
+        fleet.api_with(2, "PATCH", &format!("/action/{HERE}"), &agent, &json!({"content": "y"})).data(200);
+        assert_eq!(fleet.api_with(3, "POST", "/complete", &agent, &json!({"messageId": HERE})).status, 200);
+    });
+}
