@@ -42,7 +42,8 @@ enum State {
     DataLf,
     /// The first byte of a trailer line, or of the empty line that ends the body.
     TrailerStart,
-    Trailer,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     EndLf,
     Done,
@@ -110,18 +111,23 @@ impl Chunks {
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => Ok(SIZE),
             (State::TrailerStart, b'\r') => Ok(State::EndLf),
-            (State::Trailer, b'\r') => Ok(State::TrailerLf),
-            (State::TrailerStart | State::Trailer, _) if is_text(byte) => {
-                self.trailers += 1;
-                if self.trailers > MAX_TRAILERS {
-                    return Err(BodyError::Malformed("trailers too long"));
-                }
-                Ok(State::Trailer)
-            }
+            (State::TrailerStart | State::TrailerName, _) if is_token(byte) => self.trailer(State::TrailerName),
+            (State::TrailerName, b':') => self.trailer(State::TrailerValue),
+            (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
+            (State::TrailerValue, _) if is_text(byte) => self.trailer(State::TrailerValue),
             (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
             (State::EndLf, b'\n') => Ok(State::Done),
             _ => Err(BodyError::Malformed("invalid chunked coding")),
         }
+    }
+
+    /// A byte of a trailer line.
+    fn trailer(&mut self, next: State) -> Result<State, BodyError> {
+        self.trailers += 1;
+        if self.trailers > MAX_TRAILERS {
+            return Err(BodyError::Malformed("trailers too long"));
+        }
+        Ok(next)
     }
 
     fn begin_chunk(&mut self, size: u64) -> Result<State, BodyError> {
@@ -129,6 +135,11 @@ impl Chunks {
         self.room = self.room.checked_sub(size).ok_or(BodyError::TooLarge)?;
         Ok(if size == 0 { State::TrailerStart } else { State::Data { remaining: size } })
     }
+}
+
+/// Whether a byte may stand in the name of a header (RFC 9110 §5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Whether a byte may stand in a line of text: no control character but the tab.

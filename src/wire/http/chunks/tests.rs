@@ -43,7 +43,7 @@ fn chunked_bodies() {
 fn bad_chunked_bodies_are_refused() {
     let long_extension = [b"1;".to_vec(), vec![b'x'; 1025]].concat();
     let long_trailer = [b"0\r\n".to_vec(), b"a: b\r\n".repeat(1025)].concat();
-    let bad: [&[u8]; 23] = [
+    let bad: [&[u8]; 27] = [
         b"\r\n",
         b";",
         b"g\r\n",
@@ -65,6 +65,10 @@ fn bad_chunked_bodies_are_refused() {
         b"0\r\n\n",
         b"0\r\n\rx",
         b"0\r\nTrailer: a\nb",
+        b"0\r\nTrailer\r\n",
+        b"0\r\nTrailer : a\r\n",
+        b"0\r\n: a\r\n",
+        b"0\r\nTrailer: a\r\n folded\r\n",
         &long_extension,
         &long_trailer,
     ];
