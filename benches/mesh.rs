@@ -3,7 +3,7 @@
 //! sleeps, its waking come on top.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sockeye::mesh::{Port, mesh};
+use sockeye::mesh::{Port, RING_SLOTS, mesh};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ fn post_and_drain(c: &mut Criterion) {
     for per_turn in PER_TURN {
         group.throughput(Throughput::Elements(per_turn));
         group.bench_function(BenchmarkId::new("post, flush, drain", per_turn), |b| {
-            let mut ports: Vec<Port<Arc<[u8]>>> = mesh(2).expect("two doorbells");
+            let mut ports: Vec<Port<Arc<[u8]>>> = mesh(2, RING_SLOTS).expect("two doorbells");
             let mut receiver = ports.pop().expect("the second of two");
             let mut sender = ports.pop().expect("the first of two");
             b.iter(|| {

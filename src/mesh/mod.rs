@@ -22,8 +22,8 @@ use ring::{Consumer, Producer, ring};
 /// Shards of a process at most; a turn's recipients are bits of a `u64`.
 pub const MAX_SHARDS: usize = 64;
 
-/// Envelopes a ring holds.
-const RING_SLOTS: usize = 256;
+/// Envelopes a ring holds in a server.
+pub const RING_SLOTS: usize = 256;
 
 /// Envelopes taken per sender and turn.
 const DRAIN_BUDGET: usize = 1024;
@@ -59,8 +59,9 @@ pub struct Port<T> {
     spilled_total: u64,
 }
 
-/// The ports of `shards` shards (1 to [`MAX_SHARDS`]), each connected with every other.
-pub fn mesh<T>(shards: usize) -> io::Result<Vec<Port<T>>> {
+/// The ports of `shards` shards (1 to [`MAX_SHARDS`]), each connected with every other. `ring_slots`: envelopes a ring holds,
+/// a power of two.
+pub fn mesh<T>(shards: usize, ring_slots: usize) -> io::Result<Vec<Port<T>>> {
     assert!((1..=MAX_SHARDS).contains(&shards), "1 to {MAX_SHARDS} shards");
     let doorbells = (0..shards).map(|_| Doorbell::new()).collect::<io::Result<Arc<[_]>>>()?;
     let mut ports: Vec<_> = (0..shards)
@@ -76,7 +77,7 @@ pub fn mesh<T>(shards: usize) -> io::Result<Vec<Port<T>>> {
         .collect();
     for from in 0..shards {
         for to in (0..shards).filter(|&to| to != from) {
-            let (producer, consumer) = ring(RING_SLOTS);
+            let (producer, consumer) = ring(ring_slots);
             let starved = Starved::default();
             let spill = VecDeque::new();
             ports[from].outlets[to] = Some(Outlet { ring: producer, spill, starved: Arc::clone(&starved) });

@@ -10,7 +10,7 @@ fn rings(doorbell: &Doorbell) -> bool {
 }
 
 fn two() -> (Port<u64>, Port<u64>) {
-    let mut ports = mesh(2).unwrap();
+    let mut ports = mesh(2, RING_SLOTS).unwrap();
     let second = ports.pop().unwrap();
     (ports.pop().unwrap(), second)
 }
@@ -116,7 +116,7 @@ fn a_turn_takes_a_bounded_number_per_sender() {
 fn no_wake_up_is_lost() {
     const COUNT: u64 = 20_000;
     let threads: Vec<_> =
-        mesh::<u64>(3).unwrap().into_iter().map(|port| thread::spawn(move || chat(port, COUNT))).collect();
+        mesh::<u64>(3, RING_SLOTS).unwrap().into_iter().map(|port| thread::spawn(move || chat(port, COUNT))).collect();
     for thread in threads {
         thread.join().unwrap();
     }

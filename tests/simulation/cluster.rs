@@ -1,7 +1,9 @@
-//! Several shards in one thread, their mesh and their driver, all virtual.
+//! Several shards in one thread with their mesh, on a driver, a network and a time that are virtual.
 
 use crate::network::{Link, LinkId, Place, Segment, Weather};
 use crate::random::Random;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sockeye::mesh::{Port, mesh};
 use sockeye::shard::seam::{ConnectionKey, Core, Ended, Handover, Now, Security, Wire};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -36,7 +38,7 @@ enum Envelope<M> {
 }
 
 /// When the last envelope arrives, and all of them.
-type Ring<M> = (u64, VecDeque<(u64, Envelope<M>)>);
+type Transit<M> = (u64, VecDeque<(u64, Envelope<M>)>);
 
 /// What a driver keeps for one shard.
 #[derive(Default)]
@@ -48,6 +50,8 @@ struct Seat {
     writable: Vec<LinkId>,
     wake_us: Option<u64>,
     busy_until_us: u64,
+    /// It blocks until somebody rings, or something wakes it.
+    asleep: bool,
 }
 
 /// The shards, and everything around them.
@@ -63,8 +67,11 @@ pub struct World<M> {
     pub weather: Weather,
     pub links: Vec<Link>,
     seats: Vec<Seat>,
-    /// Of each ordered pair of shards, `from * shards + to`.
-    mesh: Vec<Ring<M>>,
+    /// The shards' ends of the mesh.
+    ports: Vec<Port<Envelope<M>>>,
+    /// Of each ordered pair of shards, `from * shards + to`: what the port gave and the shard is yet to be given. So what
+    /// different shards send arrives in any order.
+    transit: Vec<Transit<M>>,
     agenda: BinaryHeap<Reverse<(u64, u64, Event)>>,
     scheduled: u64,
     pub draining: bool,
@@ -164,13 +171,52 @@ impl<M> World<M> {
 
     fn post(&mut self, from: usize, to: usize, envelope: Envelope<M>) {
         assert!(to < self.shards() && from != to, "mail from {from} to {to}");
-        let delay_us = self.weather.mesh_delay(&mut self.random);
-        let shards = self.shards();
-        let (last_us, ring) = &mut self.mesh[from * shards + to];
-        *last_us = (*last_us).max(self.now_us + delay_us);
-        ring.push_back((*last_us, envelope));
-        let at_us = *last_us;
-        self.wake(to, at_us);
+        self.ports[from].post(to, envelope);
+    }
+
+    /// Takes what the mesh has for a shard, to be given to it now or later.
+    fn collect(&mut self, shard: usize) {
+        let (now_us, shards) = (self.now_us, self.shards());
+        let Self { ports, transit, weather, random, .. } = self;
+        ports[shard].drain(|from, envelope| {
+            let (last_us, envelopes) = &mut transit[from * shards + shard];
+            *last_us = (*last_us).max(now_us + weather.mesh_delay(random));
+            envelopes.push_back((*last_us, envelope));
+        });
+    }
+
+    /// The end of a turn: the shard blocks, unless there is more to do, and those it rang wake up.
+    fn sleep(&mut self, shard: usize) {
+        self.ports[shard].flush();
+        self.seats[shard].asleep = self.ports[shard].prepare_sleep();
+        if !self.seats[shard].asleep {
+            self.wake(shard, self.now_us + 1);
+        }
+        for other in 0..self.shards() {
+            if self.seats[other].asleep && rings(&self.ports[other]) {
+                self.seats[other].asleep = false;
+                self.wake(other, self.now_us + 1);
+            }
+        }
+    }
+
+    /// The beginning of a turn.
+    fn wake_up(&mut self, shard: usize) {
+        self.seats[shard].asleep = false;
+        let doorbell = self.ports[shard].doorbell();
+        doorbell.awake();
+        doorbell.silence();
+    }
+
+    /// Envelopes that found a ring full.
+    pub fn spilled(&self) -> u64 {
+        self.ports.iter().map(Port::spilled_total).sum()
+    }
+
+    /// Whether nothing is between shards.
+    pub fn is_mesh_empty(&self) -> bool {
+        self.ports.iter().all(|port| port.is_empty() && port.spilled() == 0)
+            && self.transit.iter().all(|(_, t)| t.is_empty())
     }
 
     /// The connection of a key, which must be valid.
@@ -205,20 +251,30 @@ impl<M> World<M> {
     }
 }
 
+/// Whether the doorbell of a port's shard was rung.
+fn rings<T>(port: &Port<T>) -> bool {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(port.doorbell(), PollFlags::IN)], Some(&at_once)).expect("an open descriptor") == 1
+}
+
 impl<C: Core> Cluster<C> {
     pub fn new(cores: Vec<C>, random: Random, weather: Weather) -> Self {
         let shards = cores.len();
-        let world = World {
+        let ports = mesh(shards, weather.ring_slots).expect("descriptors for doorbells");
+        let mut world = World {
             now_us: 1_000_000,
             random,
             weather,
             links: Vec::new(),
             seats: (0..shards).map(|_| Seat::default()).collect(),
-            mesh: (0..shards * shards).map(|_| (0, VecDeque::new())).collect(),
+            ports,
+            transit: (0..shards * shards).map(|_| (0, VecDeque::new())).collect(),
             agenda: BinaryHeap::new(),
             scheduled: 0,
             draining: false,
         };
+        // Nobody rings for a shard that has not slept yet.
+        (0..shards).for_each(|shard| world.wake(shard, world.now_us));
         Self { cores, world }
     }
 
@@ -256,6 +312,7 @@ impl<C: Core> Cluster<C> {
     fn turn(&mut self, shard: usize) {
         let (now, world) = (self.now(), &mut self.world);
         world.seats[shard].wake_us = None;
+        world.wake_up(shard);
         world.seats[shard].busy_until_us = world.now_us + world.random.range(1, world.weather.turn_us);
         self.accept(shard, now);
         self.read(shard, now);
@@ -276,6 +333,7 @@ impl<C: Core> Cluster<C> {
             return world.wake(shard, world.now_us + 1);
         }
         self.cores[shard].flush(&mut Hands { shard, world }, now);
+        self.world.sleep(shard);
         if let Some(deadline_ms) = self.cores[shard].deadline_ms() {
             assert!(deadline_ms > now.mono_ms, "a timer of {deadline_ms} is left after the tick of {}", now.mono_ms);
             self.world.wake(shard, deadline_ms * 1000);
@@ -333,16 +391,17 @@ impl<C: Core> Cluster<C> {
     }
 
     fn take_mail(&mut self, shard: usize, now: Now) {
+        self.world.collect(shard);
         let shards = self.world.shards();
         let start = self.world.random.below(shards);
         for from in (0..shards).map(|i| (start + i) % shards) {
-            while let Some((at_us, _)) = self.world.mesh[from * shards + shard].1.front() {
+            while let Some((at_us, _)) = self.world.transit[from * shards + shard].1.front() {
                 if *at_us > self.world.now_us {
                     let at_us = *at_us;
                     self.world.wake(shard, at_us);
                     break;
                 }
-                match self.world.mesh[from * shards + shard].1.pop_front() {
+                match self.world.transit[from * shards + shard].1.pop_front() {
                     Some((_, Envelope::Mail(mail))) => self.cores[shard].mail(from, mail, now),
                     Some((_, Envelope::Connection(link, handover))) => match self.cores[shard].adopted(handover, now) {
                         Some(key) => self.world.seat(shard, key, link),

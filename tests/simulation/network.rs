@@ -130,8 +130,10 @@ pub struct Weather {
     pub stall_us: u64,
     /// Usual delay between shards, at most.
     pub mesh_us: u64,
-    /// Delay between shards when a ring is full.
-    pub spill_us: u64,
+    /// Delay between shards now and then.
+    pub mesh_stall_us: u64,
+    /// Envelopes a ring between two shards holds.
+    pub ring_slots: usize,
     /// How long a turn takes, at most.
     pub turn_us: u64,
     /// Permille of writes that take only a part.
@@ -146,12 +148,15 @@ pub struct Weather {
 
 impl Weather {
     pub fn random(random: &mut Random) -> Self {
+        // A small ring passes on only so much a turn.
+        let turn_us = random.pick(&[1, 1_000, 20_000]);
         Self {
             delay_us: random.pick(&[10, 1_000, 30_000, 100_000]),
             stall_us: random.pick(&[1_000, 100_000, 400_000]),
             mesh_us: random.pick(&[1, 100, 5_000, 50_000]),
-            spill_us: random.pick(&[1, 20_000, 200_000]),
-            turn_us: random.pick(&[1, 1_000, 20_000]),
+            mesh_stall_us: random.pick(&[1, 20_000, 200_000]),
+            ring_slots: random.pick(if turn_us > 1_000 { &[64, 256] } else { &[2, 8] }),
+            turn_us,
             short_writes: random.pick(&[0, 50, 400]),
             short_reads: random.pick(&[0, 100, 600]),
             late_flushes: random.pick(&[0, 0, 300]),
@@ -165,7 +170,7 @@ impl Weather {
     }
 
     pub fn mesh_delay(&self, random: &mut Random) -> u64 {
-        let bound = if random.chance(50) { self.spill_us } else { self.mesh_us };
-        random.range(1, bound.max(1))
+        let bound = if random.chance(50) { self.mesh_stall_us } else { self.mesh_us };
+        random.range(0, bound)
     }
 }

@@ -70,7 +70,6 @@ pub fn settings(shard: usize, shards: usize, ping_timeout_ms: u64, max_queue: us
         max_queue,
         cors: Cors::any(),
         addresses: None,
-        proxies: Default::default(),
         certificates: None,
         handshake_timeout_ms: 10_000,
     }
@@ -130,8 +129,19 @@ fn populate(crowd: &mut Crowd) {
     }
 }
 
-/// Runs a seed to its end. Returns how many messages were numbered and how many sockets came back.
-pub fn run(seed: u64) -> (u64, u64) {
+/// What a run, or several, did.
+#[derive(Default)]
+pub struct Tally {
+    /// Messages that were numbered.
+    pub messages: u64,
+    /// Sockets that came back.
+    pub recovered: u64,
+    /// Envelopes that found a ring full.
+    pub spilled: u64,
+}
+
+/// Runs a seed to its end.
+pub fn run(seed: u64) -> Tally {
     let mut random = Random::new(seed);
     let (cluster, conditions) = build(&mut random);
     let acting_us = conditions.acting_us;
@@ -169,8 +179,8 @@ pub fn run(seed: u64) -> (u64, u64) {
         }
     }
     crowd.check_end();
-    let numbered = (0..crowd.conditions.rooms).map(|room| crowd.history.latest(room)).sum();
-    (numbered, crowd.recovered)
+    let messages = (0..crowd.conditions.rooms).map(|room| crowd.history.latest(room)).sum();
+    Tally { messages, recovered: crowd.recovered, spilled: crowd.cluster.world.spilled() }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -425,6 +435,7 @@ impl Crowd {
 
     fn check_end(&self) {
         let draining = self.cluster.world.draining;
+        assert!(self.cluster.world.is_mesh_empty(), "mail was not taken");
         for (shard, core) in self.cluster.cores.iter().enumerate() {
             let engine = core.engine();
             let hub = core.protocol().hub();

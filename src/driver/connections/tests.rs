@@ -1,7 +1,7 @@
 //! Stale keys, short writes, and moves with a poll in flight.
 
 use super::*;
-use crate::mesh::mesh;
+use crate::mesh::{RING_SLOTS, mesh};
 use crate::shard::seam::Security;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ const KEY: ConnectionKey = ConnectionKey { slot: 3, generation: 0xff00_0001 };
 fn connections(watcher: Watcher) -> (Connections<()>, Port<Envelope<()>>, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let mut ports = mesh(2).unwrap();
+    let mut ports = mesh(2, RING_SLOTS).unwrap();
     let other = ports.pop().unwrap();
     let loads = Arc::new(Loads::new(2, 10));
     assert!(loads.opened(0));
