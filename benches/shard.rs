@@ -59,6 +59,7 @@ impl Loaded {
             max_queue: 1 << 20,
             cors: Cors::default(),
             addresses: Default::default(),
+            proxies: Default::default(),
             certificates: None,
             handshake_timeout_ms: 10_000,
         };

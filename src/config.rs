@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use crate::app::Secret;
 use crate::bench::BenchArgs;
+use crate::connection::proxies::Subnet;
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
@@ -76,6 +77,15 @@ pub struct Config {
     /// Path of the Socket.IO endpoint [1 to 255 bytes, starts with a slash]
     #[arg(long, default_value = "/socket.io/", value_parser = path, help_heading = "Listening")]
     pub path: String,
+
+    /// Addresses of proxies in front, which are trusted to name their clients: ADDRESS or ADDRESS/BITS (repeatable, or
+    /// separated by commas)
+    #[arg(long, value_delimiter = ',', value_parser = str::parse::<Subnet>, value_name = "SUBNET", help_heading = "Listening")]
+    pub trusted_proxy: Vec<Subnet>,
+
+    /// Connections of trusted proxies begin with a PROXY protocol header, version 1 or 2
+    #[arg(long, requires = "trusted_proxy", help_heading = "Listening")]
+    pub proxy_protocol: bool,
 
     /// Allowed origins: `*`, or `scheme://host[:port]` (repeatable, or separated by commas)
     #[arg(long, default_value = "*", value_delimiter = ',', value_parser = origin, value_name = "ORIGIN", help_heading = "Listening")]

@@ -23,15 +23,17 @@ pub enum CutOff {
     AddressConnections,
     /// A connection of an address that opens them too fast.
     AddressRate,
-    /// A TLS handshake that took too long.
+    /// A TLS handshake or PROXY header that took too long.
     SlowHandshake,
     /// What is not TLS where TLS has to be, or breaks its rules.
     BadTls,
+    /// No PROXY header where one has to be.
+    BadProxyHeader,
 }
 
 impl CutOff {
     /// Each limit with its name.
-    const ALL: [(Self, &'static str); 9] = [
+    const ALL: [(Self, &'static str); 10] = [
         (Self::SlowRequest, "slow request"),
         (Self::SlowReader, "slow reader"),
         (Self::SlowUpgrade, "slow upgrade"),
@@ -41,6 +43,7 @@ impl CutOff {
         (Self::AddressRate, "address rate"),
         (Self::SlowHandshake, "slow handshake"),
         (Self::BadTls, "bad tls"),
+        (Self::BadProxyHeader, "bad proxy header"),
     ];
 }
 
@@ -57,16 +60,19 @@ pub enum ConnectionEnd {
     SlowReader,
     /// It sent more than may wait for an answer.
     Flood,
+    /// It was not let in, by what its PROXY header says or lacks.
+    Refused,
 }
 
 impl ConnectionEnd {
     /// Each end with its name.
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::Finished, "finished"),
         (Self::Broken, "broken"),
         (Self::TimedOut, "timed out"),
         (Self::SlowReader, "slow reader"),
         (Self::Flood, "flood"),
+        (Self::Refused, "refused"),
     ];
 }
 

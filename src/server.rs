@@ -28,6 +28,7 @@ use crate::app::logs::Feed;
 use crate::app::{Access, Agents, AgentsSettings};
 use crate::config::{self, Balance, Config, Io, Switch};
 use crate::connection::addresses::{AddressLimits, Addresses};
+use crate::connection::proxies::Proxies;
 use crate::connection::tls::Certificates;
 use crate::driver::accept::ListenError;
 use crate::driver::{self, Control, Counters, Driver, Options, Refusal, Report, Seat};
@@ -176,6 +177,7 @@ fn shard<A: App>(config: &Config, place: Place, app: A, bare: Option<String>) ->
         max_queue: config.max_queue_bytes,
         cors,
         addresses: shared.addresses,
+        proxies: Proxies { trusted: config.trusted_proxy.clone(), send_header: config.proxy_protocol },
         certificates: shared.certificates,
         handshake_timeout_ms: config.handshake_timeout_ms,
     };

@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod http;
 pub mod outbound;
+pub mod proxies;
 pub mod rate;
 pub mod tls;
 pub mod websocket;
@@ -23,7 +24,7 @@ pub struct Connection {
     pub sink: SinkKey,
     /// What it speaks now.
     pub stage: Stage,
-    /// Address of the peer.
+    /// Address of the peer, or of the client that a trusted proxy names.
     pub peer: IpAddr,
     /// Whether the driver reads it.
     pub reading: bool,
@@ -31,13 +32,24 @@ pub struct Connection {
     pub front: Option<Box<Front>>,
 }
 
-/// What a connection has besides what it speaks: with TLS, or where limits on addresses are set.
+/// What a connection has besides what it speaks: with TLS, from a trusted proxy, or where limits on addresses are set.
 #[derive(Debug, Default)]
 pub struct Front {
     /// Its place among those of its address.
     pub ticket: Option<Ticket>,
+    /// While a PROXY header is awaited: what has come of it.
+    pub header: Option<Box<Vec<u8>>>,
+    /// The trusted proxy that it comes from, whose requests say which client's they are.
+    pub proxy: Option<IpAddr>,
     /// Its encryption.
-    pub tls: Option<Tls>,
+    pub tls: Option<Box<Tls>>,
+}
+
+impl Front {
+    /// Whether a PROXY header or a handshake is to be finished before HTTP begins.
+    pub fn is_beginning(&self) -> bool {
+        self.header.is_some() || self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
 }
 
 /// Whether the connections of a listener are encrypted.

@@ -12,14 +12,18 @@ use std::net::IpAddr;
 impl Engine {
     /// Takes up a new connection that speaks HTTP, within TLS or not; `None` at a limit.
     pub fn accept(&mut self, peer: IpAddr, security: Security) -> Option<ConnectionKey> {
-        let ticket = self.enter(peer).ok()?;
-        let tls = match security {
-            Security::Plain => None,
-            Security::Tls => Some(Tls::new(self.settings.certificates.as_deref()?).ok()?),
+        let is_proxy = self.settings.proxies.trust(peer);
+        let front = Front {
+            ticket: self.ticket_of(peer)?,
+            header: (is_proxy && self.settings.proxies.send_header).then(Box::default),
+            proxy: (is_proxy && !self.settings.proxies.send_header).then_some(peer),
+            tls: match security {
+                Security::Plain => None,
+                Security::Tls => Some(Box::new(Tls::new(self.settings.certificates.as_deref()?).ok()?)),
+            },
         };
-        let is_front = ticket.is_some() || tls.is_some();
-        let front = is_front.then(|| Box::new(Front { ticket, tls }));
-        self.insert_connection(peer, front)
+        let is_needed = is_proxy || front.ticket.is_some() || front.tls.is_some();
+        self.insert_connection(peer, is_needed.then(|| Box::new(front)))
     }
 
     /// Takes up a connection of another shard; `None` at a limit.
@@ -27,11 +31,20 @@ impl Engine {
         self.insert_connection(peer, front)
     }
 
-    /// A place for a new connection of `address`, if places are limited.
+    /// A place for a connection of `address`, if places are limited, which they are not for a trusted proxy itself. `None`:
+    /// there is no place.
+    pub(super) fn ticket_of(&mut self, address: IpAddr) -> Option<Option<Ticket>> {
+        if self.settings.addresses.is_none() || self.settings.proxies.trust(address) {
+            return Some(None);
+        }
+        self.enter(address).ok()
+    }
+
     fn enter(&mut self, address: IpAddr) -> Result<Option<Ticket>, Excess> {
         let Some(addresses) = &self.settings.addresses else { return Ok(None) };
         let entered = addresses.enter(address, self.now.mono_ms);
         if let Err(excess) = entered {
+            tracing::debug!(%address, ?excess, "refused");
             self.counters.connections_refused += 1;
             self.counters.cut_off(match excess {
                 Excess::Connections => CutOff::AddressConnections,
@@ -60,8 +73,8 @@ impl Engine {
 
     /// How long a connection may take for the first that is to be seen of it.
     fn time_to_begin(&self, front: Option<&Front>) -> u64 {
-        match front.and_then(|front| front.tls.as_ref()) {
-            Some(tls) if tls.is_handshaking() => self.settings.handshake_timeout_ms,
+        match front {
+            Some(front) if front.is_beginning() => self.settings.handshake_timeout_ms,
             _ => self.settings.request_timeout_ms,
         }
     }

@@ -200,7 +200,7 @@ impl Engine {
 
     /// A request took too long to arrive, or none came.
     fn request_timeout(&mut self, key: ConnectionKey) {
-        if self.tls_mut(key).is_some_and(|tls| tls.is_handshaking()) {
+        if self.front_mut(key).is_some_and(|front| front.is_beginning()) {
             self.counters.cut_off(CutOff::SlowHandshake);
             return self.kill_connection(key, ConnectionEnd::TimedOut);
         }

@@ -10,6 +10,7 @@ pub mod error;
 pub mod heartbeat;
 pub mod migration;
 pub mod polling;
+mod proxied;
 pub mod session;
 mod tls;
 pub mod upgrade;
@@ -24,6 +25,7 @@ pub use crate::connection::rate::Bucket;
 
 use crate::connection::addresses::Addresses;
 use crate::connection::outbound::Outbound;
+use crate::connection::proxies::Proxies;
 use crate::connection::tls::{Certificates, Scratch};
 use crate::connection::websocket::Limits;
 use crate::connection::{Connection, Emigrant, Handover};
@@ -82,9 +84,11 @@ pub struct Settings {
     pub cors: Cors,
     /// The connections of each address, of all shards, if they are limited.
     pub addresses: Option<Arc<Addresses>>,
+    /// Proxies in front that are trusted to name their clients.
+    pub proxies: Proxies,
     /// The certificate of connections with TLS, if there are any.
     pub certificates: Option<Arc<Certificates>>,
-    /// From the start of a connection with TLS to the end of its handshake.
+    /// From the start of a connection with TLS or a PROXY header to the end of its handshake or of that.
     pub handshake_timeout_ms: u64,
 }
 

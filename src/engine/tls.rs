@@ -33,7 +33,7 @@ pub(super) fn flush(
 impl Engine {
     /// The encryption of a connection, if it has any.
     pub fn tls_mut(&mut self, key: ConnectionKey) -> Option<&mut Tls> {
-        self.connection_mut(key)?.front.as_mut()?.tls.as_mut()
+        self.front_mut(key)?.tls.as_deref_mut()
     }
 
     /// Decrypts what arrived on a connection and appends it to `plain`. `false`: the client broke the rules of TLS and is
@@ -48,7 +48,8 @@ impl Engine {
             self.out.touch(sink);
         }
         if let Err(error) = outcome {
-            tracing::debug!(%error, "TLS failed");
+            let peer = self.connection(key).map(|connection| connection.peer);
+            tracing::debug!(?peer, %error, "TLS failed");
             if was_handshaking && bytes.first().is_some_and(u8::is_ascii_uppercase) {
                 self.answer_plain(key);
             }
@@ -68,7 +69,7 @@ impl Engine {
     fn answer_plain(&mut self, key: ConnectionKey) {
         let Some(http) = self.http_mut(key) else { return };
         http.close = true;
-        if let Some(front) = self.connection_mut(key).and_then(|connection| connection.front.as_mut()) {
+        if let Some(front) = self.front_mut(key) {
             front.tls = None;
         }
         self.put_response(key, 400, "application/json", br#"{"error":"This port speaks HTTPS only."}"#, "");

@@ -65,6 +65,8 @@ fn limits(config: &Config) -> Vec<(&'static str, String)> {
     vec![
         ("cors-origin", join(origins)),
         ("huge-pages", on_or_off(config.huge_pages == Switch::On)),
+        ("trusted-proxy", or_none(join(config.trusted_proxy.iter()))),
+        ("proxy-protocol", on_or_off(config.proxy_protocol)),
         ("tls-cert", file(config.tls_cert.as_deref())),
         ("tls-key", file(config.tls_key.as_deref())),
         ("auth-token", on_or_off(config.auth_token.is_some())),
@@ -118,6 +120,10 @@ fn on_or_off(on: bool) -> String {
 
 fn file(path: Option<&Path>) -> String {
     path.map_or_else(|| "off".to_owned(), |path| path.display().to_string())
+}
+
+fn or_none(list: String) -> String {
+    if list.is_empty() { "none".to_owned() } else { list }
 }
 
 fn or_off(limit: u32) -> String {

@@ -20,6 +20,7 @@ pub struct Routes {
 /// A WebSocket without further ado (contract A1).
 const PLAIN_WEBSOCKET: &str = "/websocket";
 const FORBIDDEN_ORIGIN: &str = "This origin is not allowed.";
+const TOO_MANY: &str = "Too many connections of this address, or too fast.";
 pub(super) const SHUTS_DOWN: &str = "The server shuts down.";
 const VERSION_13: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
 
@@ -88,6 +89,9 @@ impl<P: Protocol> Shard<P> {
             is_engine && matches!(head.method, Method::Get | Method::Post) && head.query_param("sid").is_some();
         if self.drain.has_told() && !of_session {
             return self.refuse(is_call, 503, SHUTS_DOWN);
+        }
+        if !self.engine.attribute(key, head) {
+            return self.refuse(is_call, 429, TOO_MANY);
         }
         if is_engine {
             return self.route_engine(key, head).unwrap_or_else(Verdict::from);

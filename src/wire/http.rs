@@ -92,7 +92,12 @@ pub struct Head<'a> {
 impl<'a> Head<'a> {
     /// Value of the first header called `name` in any case, without surrounding white space.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.fields.split(|&byte| byte == b'\n').find_map(|line| {
+        self.headers(name).next()
+    }
+
+    /// Values of all headers called `name` in any case, in their order, without surrounding white space.
+    pub fn headers(&self, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        self.fields.split(|&byte| byte == b'\n').filter_map(move |line| {
             let (field, value) = line.split_at_checked(name.len())?;
             let value = value.strip_prefix(b":")?;
             field.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())

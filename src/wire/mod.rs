@@ -3,6 +3,7 @@
 pub mod engine;
 pub mod http;
 pub mod prepared;
+pub mod proxy;
 pub mod sid;
 pub mod socket;
 pub mod websocket;

@@ -103,10 +103,17 @@ impl Drop for Identity {
 /// A client's connection whose handshake is done.
 pub type Stream = StreamOwned<ClientConnection, TcpStream>;
 
+/// Opens a connection and finishes its handshake.
 pub fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Stream {
+    connect_after(address, config, b"")
+}
+
+/// As [`connect`], with bytes in front of the handshake.
+fn connect_after(address: SocketAddr, config: &Arc<ClientConfig>, before: &[u8]) -> Stream {
     let mut stream = TcpStream::connect_timeout(&address, LIMIT).expect("the server accepts");
     stream.set_nodelay(true).expect("a TCP socket");
     stream.set_read_timeout(Some(LIMIT)).expect("a TCP socket");
+    stream.write_all(before).expect("it is open");
     let mut tls = ClientConnection::new(Arc::clone(config), "localhost".try_into().expect("a name")).expect("a client");
     while tls.is_handshaking() {
         tls.complete_io(&mut stream).expect("a handshake");
@@ -121,22 +128,27 @@ pub fn certificate_of(address: SocketAddr, config: &Arc<ClientConfig>) -> Certif
 
 /// A server as clients without TLS see it. Each of their connections is one with TLS to `server`.
 pub fn tunnel(server: &Server, config: Arc<ClientConfig>) -> Server {
+    tunnel_after(server, config, b"")
+}
+
+/// As [`tunnel`], with bytes in front of each handshake.
+pub fn tunnel_after(server: &Server, config: Arc<ClientConfig>, before: &'static [u8]) -> Server {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let own = listener.local_addr().expect("a bound socket");
     let target = server.tls_addr();
     thread::spawn(move || {
         for plain in listener.incoming().map_while(Result::ok) {
             let config = Arc::clone(&config);
-            thread::spawn(move || carry(plain, target, &config));
+            thread::spawn(move || carry(plain, target, &config, before));
         }
     });
     Server::in_front(own, &format!("TLS to {}", server.label))
 }
 
 /// Carries bytes both ways until both have ended.
-fn carry(mut plain: TcpStream, target: SocketAddr, config: &Arc<ClientConfig>) {
+fn carry(mut plain: TcpStream, target: SocketAddr, config: &Arc<ClientConfig>, before: &[u8]) {
     plain.set_nodelay(true).expect("a TCP socket");
-    let Stream { conn: tls, sock: mut stream } = connect(target, config);
+    let Stream { conn: tls, sock: mut stream } = connect_after(target, config, before);
     stream.set_read_timeout(None).expect("a TCP socket");
     let tls = Arc::new(Mutex::new(tls));
     let up = {

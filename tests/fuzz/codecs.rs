@@ -1,7 +1,8 @@
 //! Every parser: any bytes, in any split.
 
+use sockeye::wire::proxy::NoHeader;
 use sockeye::wire::websocket::split_server_frame;
-use sockeye::wire::{engine, socket};
+use sockeye::wire::{engine, proxy, socket};
 
 use crate::drive::{Got, engine_packets, http_requests, pieces, put_client_frame, websocket_messages};
 use crate::mutation::{Random, fuzz, outcome};
@@ -103,6 +104,36 @@ fn any_bytes_as_an_engine_payload() {
 fn kind_byte(kind: engine::PacketType) -> &'static [u8] {
     let digits: [&[u8]; 7] = [b"0", b"1", b"2", b"3", b"4", b"5", b"6"];
     digits.into_iter().find(|digit| engine::decode_type(digit[0]) == Some(kind)).expect("a digit for every type")
+}
+
+#[test]
+fn any_bytes_as_a_proxy_header() {
+    let corpus: [&[u8]; 6] = [
+        b"PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\nGET",
+        b"PROXY TCP6 2001:db8::7 ::ffff:1.2.3.4 1 65535\r\n",
+        b"PROXY UNKNOWN a b\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0e\xc0\0\x02\x01\xc6\x33\x64\x02\xdc\x04\x01\xbb\x04\0GET",
+        b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\xff\xff\x01\x02\x03\x04\0\x01\0\x02",
+    ];
+    let mut tokens: Vec<&[u8]> = b"\r\n\0 .:0159af\x11\x12\x20\x21\x31\xff".chunks(1).collect();
+    let words: [&[u8]; 5] = [b"TCP4", b"TCP6", b"UNKNOWN", b"\r\n", b"65536"];
+    tokens.extend(words);
+    fuzz(&corpus, &tokens, |input, _| {
+        let whole = proxy::parse(input);
+        // Whatever has come of it so far: not enough to tell, or what all of it says.
+        for len in 0..input.len() {
+            let part = proxy::parse(&input[..len]);
+            assert!(part == Ok(None) || part == whole, "{len}: {part:?}, {whole:?}");
+        }
+        if let Ok(Some((_, len))) = whole {
+            assert!(len <= input.len() && len <= 4096);
+            assert_eq!(proxy::parse(&input[..len]), whole);
+        }
+        assert!(whole != Ok(None) || input.len() < 4096);
+        let source = whole.map(|found| found.map(|(source, len)| (std::mem::discriminant(&source), len / 16)));
+        outcome(source.map_err(|NoHeader(why)| why))
+    });
 }
 
 #[test]

@@ -9,7 +9,8 @@
 //! SEED=7 cargo test --test fuzz http                                what a failure said would replay it
 //! ```
 //!
-//! Targets: HTTP requests, WebSocket frames, Engine.IO payloads, Socket.IO packets ([`codecs`]).
+//! Targets: HTTP requests, WebSocket frames, Engine.IO payloads, Socket.IO packets, PROXY headers
+//! ([`codecs`]).
 
 mod codecs;
 #[path = "../codecs/drive.rs"]

@@ -70,6 +70,7 @@ pub fn settings(shard: usize, shards: usize, ping_timeout_ms: u64, max_queue: us
         max_queue,
         cors: Cors::any(),
         addresses: None,
+        proxies: Default::default(),
         certificates: None,
         handshake_timeout_ms: 10_000,
     }

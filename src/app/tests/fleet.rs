@@ -374,6 +374,7 @@ fn engine_settings(shard: usize, shards: usize) -> Settings {
         max_queue: 1 << 20,
         cors: Cors::default(),
         addresses: None,
+        proxies: Default::default(),
         certificates: None,
         handshake_timeout_ms: 10_000,
     }

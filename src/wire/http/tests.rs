@@ -28,6 +28,7 @@ fn a_handshake_is_parsed() {
         assert_eq!(head.header("User-Agent"), Some(&b"curl"[..]));
         assert_eq!(head.header("x-empty"), Some(&b""[..]));
         assert_eq!(head.header("X-TWICE"), Some(&b"1"[..]));
+        assert!(head.headers("X-TWICE").eq([&b"1"[..], b"2"]));
         assert_eq!(head.header("X-Twic"), None);
         assert_eq!(head.header(""), None);
         assert_eq!(head.query_param("transport").as_deref(), Some("polling"));
