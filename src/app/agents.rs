@@ -8,7 +8,9 @@ use super::AgentsSettings;
 use super::answers::{acknowledge, greet, refuse};
 use super::api::{self, Api};
 use super::broadcast::{Draft, put_number, put_room};
-use super::client::{Client, bring, brought, check_name, identity, parties, speaker, take_away};
+use super::client::{
+    Client, bring, brings_into, brought, check_name, identity, parties, parties_max, speaker, take_away,
+};
 use super::completion::{self, Deadlines};
 use super::dedupe::{self, Dedupe};
 use super::demo::{self, Demo};
@@ -73,9 +75,15 @@ impl Agents {
     fn ask(&mut self, cx: &mut Context<'_, Self>, asker: Asker, args: &Args<'_>) {
         let name = args.name.as_str();
         let refused = match events::parse(name, args.payload, &self.settings) {
-            Ok(Asked::Join(join)) => self.join(cx, asker, join),
+            Ok(Asked::Join(join)) => {
+                let form = join.form;
+                self.join(cx, Asker { form, ..asker }, join).map_err(|fault| Refusal::of(fault, form))
+            }
             Ok(Asked::Leave(room)) => self.leave(cx, asker, &room),
-            Ok(Asked::Message(message)) => self.message(cx, asker, &message),
+            Ok(Asked::Message(message)) => {
+                let form = message.form;
+                self.message(cx, Asker { form, ..asker }, &message).map_err(|fault| Refusal::of(fault, form))
+            }
             Ok(Asked::State(room)) => self.ask_state(cx, asker, room),
             Ok(Asked::Logs(request)) => self.ask_logs(cx, asker, request),
             Ok(Asked::Complete(said)) => self.say_complete(cx, asker, said),
@@ -87,8 +95,7 @@ impl Agents {
         }
     }
 
-    fn join(&mut self, cx: &mut Context<'_, Self>, asker: Asker, join: Join<'_>) -> Result<(), Refusal> {
-        let asker = Asker { form: join.form, ..asker };
+    fn join(&mut self, cx: &mut Context<'_, Self>, asker: Asker, join: Join<'_>) -> Result<(), Fault> {
         let Join { room, server, agent: named_agent, entity, name, dm, form: _ } = join;
         check_room(cx, asker, &room)?;
         if let Some(user) = entity {
@@ -96,16 +103,22 @@ impl Agents {
         }
         let limit = self.settings.max_rooms_per_socket;
         if !cx.hub.is_in(asker.socket, &room) && cx.hub.room_count(asker.socket) >= limit {
-            let mut fault = Fault::new(Code::TooManyRooms, format!("A socket may be in at most {limit} rooms."));
-            fault.limit = Some(limit as u64);
-            return Err(fault.into());
+            let fault = Fault::new(Code::TooManyRooms, format!("A socket may be in at most {limit} rooms."));
+            return Err(Fault { limit: Some(limit as u64), ..fault });
         }
-        let is_new = cx.join(asker.socket, &room);
         let Identity { agent, entity: speaks_for } = identity(cx, asker.socket);
         let user = entity.or(speaks_for);
         let agents = [named_agent, agent].into_iter().flatten().map(Party::Agent);
         let mut parties: Vec<Party> = agents.chain(user.map(Party::User)).collect();
-        parties.retain(|&party| bring(cx, asker.socket, &room, party));
+        let max = parties_max(&self.settings);
+        parties.retain(|&party| bring(cx, asker.socket, &room, party, max));
+        if let Some(agent) = named_agent
+            && !brings_into(cx, asker.socket, &room, Party::Agent(agent))
+        {
+            let unit = "agents and users that one socket brings into its rooms";
+            return Err(Fault::limit(Code::TooManyRooms, "agentId", max, unit));
+        }
+        let is_new = cx.join(asker.socket, &room);
         self.follow(cx, asker.socket, &parties);
         let named = user.zip(name.map(Box::from));
         let home = cx.home(&room);
@@ -124,15 +137,15 @@ impl Agents {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Context<'_, Self>, asker: Asker, message: &Message<'_>) -> Result<(), Refusal> {
-        let asker = Asker { form: message.form, ..asker };
+    fn message(&mut self, cx: &mut Context<'_, Self>, asker: Asker, message: &Message<'_>) -> Result<(), Fault> {
         self.check_rate(cx, asker)?;
         let room = &message.room;
         check_room(cx, asker, room)?;
         check_sender(cx, asker, message.sender)?;
         self.check_joined(cx, asker, room)?;
         let speaker = speaker(cx, asker.socket, message.sender);
-        let is_new = cx.hub.is_in(asker.socket, room) && bring(cx, asker.socket, room, speaker);
+        let is_new =
+            cx.hub.is_in(asker.socket, room) && bring(cx, asker.socket, room, speaker, parties_max(&self.settings));
         let publish = Publish {
             room: room.clone(),
             server: message.server,
@@ -158,16 +171,14 @@ impl Agents {
         Ok(())
     }
 
-    pub(super) fn check_rate(&self, cx: &mut Context<'_, Self>, asker: Asker) -> Result<(), Refusal> {
+    pub(super) fn check_rate(&self, cx: &mut Context<'_, Self>, asker: Asker) -> Result<(), Fault> {
         let (limit, now_ms) = (self.settings.rate_messages, cx.now().mono_ms);
         let Some(client) = cx.hub.data_mut(asker.socket) else { return Ok(()) };
         if client.bucket.take(limit, now_ms) {
             return Ok(());
         }
-        let mut fault = Fault::new(Code::RateLimited, format!("At most {limit} messages a second may be sent."));
-        fault.limit = Some(limit.into());
-        let message_error = (asker.form == Form::Legacy).then(|| fault.message.clone().into_owned());
-        Err(Refusal { fault, message_error })
+        let fault = Fault::new(Code::RateLimited, format!("At most {limit} messages a second may be sent."));
+        Err(Fault { limit: Some(limit.into()), ..fault })
     }
 
     /// A socket that was away is in its rooms again.
@@ -187,7 +198,8 @@ impl Agents {
                 cx.leave(asker.socket, &room);
                 let parties = take_away(cx, asker.socket, &room);
                 self.unfollow(cx, asker.socket, &parties);
-                return refuse(cx, asker, "join", &fault.into());
+                let event = if asker.form == Form::Flat { "join" } else { "message" };
+                return refuse(cx, asker, event, &Refusal::of(fault, asker.form));
             }
         };
         if asker.form == Form::Legacy {
@@ -319,7 +331,9 @@ impl App for Agents {
                 self.confirm_message(cx, asker, &room, stamp, message_id.as_deref());
             }
             Mail::Repeated(_, Publisher::Call(call), stamp, _) => self.call_published(cx, call, stamp),
-            Mail::Unsent(Publisher::Socket(asker), fault) => refuse(cx, asker, "message", &(*fault).into()),
+            Mail::Unsent(Publisher::Socket(asker), fault) => {
+                refuse(cx, asker, "message", &Refusal::of(*fault, asker.form));
+            }
             Mail::Unsent(Publisher::Call(call), fault) => self.call_refused(cx, call, *fault),
             Mail::Repeated(_, Publisher::Demo, ..) | Mail::Unsent(Publisher::Demo, _) => {}
             Mail::Call(mail) => self.call_mail(cx, from, mail),

@@ -1,21 +1,22 @@
 //! What is kept with a socket: for whom it speaks, and where.
 
-use super::Agents;
 use super::fault::Fault;
 use super::handshake::Identity;
 use super::logs::Filters;
 use super::mail::Party;
 use super::permission::Permission;
 use super::questions;
+use super::{Agents, AgentsSettings};
 use crate::engine::Bucket;
 use crate::rooms::RoomId;
 use crate::socket::{Context, SocketKey};
+use std::ops::Range;
 use uuid::Uuid;
 
 /// What is kept with a socket.
 #[derive(Debug, Default)]
 pub struct Client {
-    /// In which rooms it speaks for whom.
+    /// In which rooms it speaks for whom, in order.
     parties: Vec<(RoomId, Party)>,
     /// What it may still send.
     pub(super) bucket: Bucket,
@@ -29,8 +30,15 @@ pub struct Client {
     pub(super) log_filters: Option<Box<Filters>>,
 }
 
-/// Agents and users that one socket brings into its rooms.
-pub const PARTIES_MAX: usize = 1024;
+/// Agents and users that one socket may bring into its rooms, whatever else is set.
+pub const PARTIES_MIN: usize = 1024;
+/// The same for each room that it may be in.
+const PARTIES_OF_ROOM: usize = 4;
+
+/// Agents and users that one socket may bring into its rooms: an agent brings itself into each.
+pub(super) fn parties_max(settings: &AgentsSettings) -> usize {
+    PARTIES_MIN.max(PARTIES_OF_ROOM * settings.max_rooms_per_socket)
+}
 
 impl Client {
     /// A new socket's.
@@ -50,21 +58,34 @@ pub(super) fn speaker(cx: &Context<'_, Agents>, socket: SocketKey, sender: Uuid)
     if identity(cx, socket).agent == Some(sender) { Party::Agent(sender) } else { Party::User(sender) }
 }
 
-/// Notes that a socket brings somebody into a room; `false` if it did already, or brings too many.
-pub(super) fn bring(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &RoomId, party: Party) -> bool {
-    let Some(client) = cx.hub.data_mut(socket) else { return false };
-    let known = client.parties.iter().any(|(r, p)| *p == party && r == room);
-    if known || client.parties.len() >= PARTIES_MAX {
-        return false;
+/// Notes that a socket brings somebody into a room; `false` if it did already, or brings `max` others.
+pub(super) fn bring(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &RoomId, party: Party, max: usize) -> bool {
+    let Some(parties) = cx.hub.data_mut(socket).map(|client| &mut client.parties) else { return false };
+    match parties.binary_search_by(|(r, p)| (r, p).cmp(&(room, &party))) {
+        Err(at) if parties.len() < max => {
+            parties.insert(at, (room.clone(), party));
+            true
+        }
+        _ => false,
     }
-    client.parties.push((room.clone(), party));
-    true
+}
+
+/// Whether a socket brought somebody into a room.
+pub(super) fn brings_into(cx: &Context<'_, Agents>, socket: SocketKey, room: &RoomId, party: Party) -> bool {
+    let found = |client: &Client| client.parties.binary_search_by(|(r, p)| (r, p).cmp(&(room, &party)));
+    cx.hub.data(socket).is_some_and(|client| found(client).is_ok())
+}
+
+/// Where those stand whom a client brought into a room.
+fn of_room(parties: &[(RoomId, Party)], room: &RoomId) -> Range<usize> {
+    parties.partition_point(|(r, _)| r < room)..parties.partition_point(|(r, _)| r <= room)
 }
 
 /// Whom a socket brought into a room.
 pub(super) fn parties(cx: &Context<'_, Agents>, socket: SocketKey, room: &RoomId) -> Vec<Party> {
-    let client = cx.hub.data(socket).into_iter();
-    client.flat_map(|c| &c.parties).filter(|(r, _)| r == room).map(|&(_, party)| party).collect()
+    let Some(client) = cx.hub.data(socket) else { return Vec::new() };
+    let of_room = client.parties.get(of_room(&client.parties, room)).unwrap_or_default();
+    of_room.iter().map(|&(_, party)| party).collect()
 }
 
 /// Everybody a socket brought into rooms.
@@ -80,7 +101,8 @@ pub(super) fn brings(cx: &Context<'_, Agents>, socket: SocketKey, party: Party) 
 /// Whom a socket brought into a room, no longer.
 pub(super) fn take_away(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &RoomId) -> Vec<Party> {
     let Some(client) = cx.hub.data_mut(socket) else { return Vec::new() };
-    client.parties.extract_if(.., |(r, _)| r == room).map(|(_, party)| party).collect()
+    let range = of_room(&client.parties, room);
+    client.parties.drain(range).map(|(_, party)| party).collect()
 }
 
 /// Refuses a room that is named by anything but a uuid, except to its members. `field`: what the client called it.

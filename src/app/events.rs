@@ -121,6 +121,16 @@ pub struct Refusal {
     pub message_error: Option<String>,
 }
 
+impl Refusal {
+    /// A fault that came to light after the form was read.
+    pub fn of(fault: Fault, form: Form) -> Self {
+        match form {
+            Form::Flat => fault.into(),
+            Form::Legacy => refused_as_is(fault),
+        }
+    }
+}
+
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         Self { fault, message_error: None }

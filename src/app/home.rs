@@ -71,7 +71,9 @@ impl Agents {
 
     pub(super) fn publish(&mut self, cx: &mut Context<'_, Self>, from: usize, by: Publisher, publish: Publish) {
         let now = cx.now();
-        let earlier = self.earlier(&publish, now.mono_ms);
+        let message_id = publish.message_id.clone();
+        let sent = message_id.map(|message_id| Sent { room: publish.room.clone(), sender: publish.sender, message_id });
+        let earlier = self.earlier(&publish, sent.as_ref(), now.mono_ms);
         let Publish { room: id, server, sender, name, message_id, id: chosen, dm, speaker, is_new, draft, extra } =
             publish;
         // Its shard has noted that the socket brings the sender, whatever becomes of the message.
@@ -120,8 +122,8 @@ impl Agents {
             return cx.post(from, Mail::Unsent(by, Box::new(self.no_room())));
         };
         self.world.store(&id, Item { stamp, sender, broadcast: broadcast.clone(), extra });
-        if let Some(message_id) = message_id.clone() {
-            self.dedupe.keep(Sent { room: id.clone(), sender, message_id }, stamp, now.mono_ms);
+        if let Some(sent) = sent {
+            self.dedupe.keep(sent, stamp, now.mono_ms);
             cx.engine.counters.message_ids_forgotten = self.dedupe.forgotten();
         }
         let ordered = Arc::new(Ordered { broadcast, stamp, server, shard: from, by, message_id, complete });
@@ -132,14 +134,12 @@ impl Agents {
         self.deadlines.arm(cx);
     }
 
-    /// What became of this very message when it was sent before; a fault: its id is another message's.
-    fn earlier(&mut self, publish: &Publish, now_ms: u64) -> Option<Result<Stamp, Fault>> {
-        let Publish { room: id, sender, message_id, id: chosen, .. } = publish;
-        if let Some(message_id) = message_id.clone() {
-            let sent = Sent { room: id.clone(), sender: *sender, message_id };
-            if let Some(stamp) = self.dedupe.find(&sent, now_ms) {
-                return Some(Ok(stamp));
-            }
+    /// What became of this very message when it was sent before; a fault: its id is another message's. `sent`: by what it
+    /// is known again, if its sender gave it an id.
+    fn earlier(&mut self, publish: &Publish, sent: Option<&Sent>, now_ms: u64) -> Option<Result<Stamp, Fault>> {
+        let Publish { room: id, sender, id: chosen, .. } = publish;
+        if let Some(stamp) = sent.and_then(|sent| self.dedupe.find(sent, now_ms)) {
+            return Some(Ok(stamp));
         }
         let (room, item) = self.world.message((*chosen)?)?;
         let is_same = room.id() == id && item.sender == *sender;

@@ -106,7 +106,7 @@ pub struct LeaveRoom {
 }
 
 /// Whom a socket brings into a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Party {
     /// An agent that takes part in the room.
     Agent(Uuid),

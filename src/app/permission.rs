@@ -1,7 +1,6 @@
 //! What a socket may not do, and the end of its token.
 
 use super::Agents;
-use super::events::{Form, Refusal};
 use super::fault::{Code, Fault};
 use super::grant::Grant;
 use super::mail::Asker;
@@ -27,12 +26,12 @@ impl From<Grant> for Permission {
 }
 
 /// Refuses what is about a room that the socket may not be in.
-pub fn check_room(cx: &Context<'_, Agents>, asker: Asker, room: &RoomId) -> Result<(), Refusal> {
+pub fn check_room(cx: &Context<'_, Agents>, asker: Asker, room: &RoomId) -> Result<(), Fault> {
     check(cx, asker, |grant| grant.allows_room(room), "This room is not among those of your token.")
 }
 
 /// Refuses what is said for somebody the socket may not speak for.
-pub fn check_sender(cx: &Context<'_, Agents>, asker: Asker, user: Uuid) -> Result<(), Refusal> {
+pub fn check_sender(cx: &Context<'_, Agents>, asker: Asker, user: Uuid) -> Result<(), Fault> {
     check(cx, asker, |grant| grant.allows_sender(user), "Your token is another user's.")
 }
 
@@ -41,12 +40,11 @@ fn check(
     asker: Asker,
     allows: impl FnOnce(&Grant) -> bool,
     sentence: &'static str,
-) -> Result<(), Refusal> {
+) -> Result<(), Fault> {
     if cx.hub.data(asker.socket).is_some_and(|client| allows(&client.permission.grant)) {
         return Ok(());
     }
-    let message_error = (asker.form == Form::Legacy).then(|| sentence.to_owned());
-    Err(Refusal { fault: Fault::new(Code::Forbidden, sentence), message_error })
+    Err(Fault::new(Code::Forbidden, sentence))
 }
 
 /// Sees to it that a socket does not outlive its token.

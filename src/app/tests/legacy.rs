@@ -172,3 +172,25 @@ fn an_empty_message_id_is_as_good_as_none() {
         }
     });
 }
+
+#[test]
+fn whatever_a_form_is_refused_for_is_told_in_both_ways() {
+    let join = |room: &str| ("1", json!({"channelId": room}));
+    let send = |room: &str| ("2", json!({"channelId": room, "senderId": USER, "message": "hi"}));
+    let of = AgentsSettings::default;
+    for (settings, (form, payload), code) in [
+        (AgentsSettings { max_rooms_per_socket: 1, ..of() }, join(OTHER_ROOM), "too_many_rooms"),
+        (AgentsSettings { max_rooms: 1, ..of() }, join(OTHER_ROOM), "unavailable"),
+        (AgentsSettings { max_rooms: 1, ..of() }, send(OTHER_ROOM), "unavailable"),
+        (AgentsSettings { require_join: true, ..of() }, send(OTHER_ROOM), "not_joined"),
+    ] {
+        let fleet = &mut Fleet::new(1, &settings);
+        let peer = fleet.member(0, ROOM);
+        let number: u32 = form.parse().expect("a number");
+        fleet.emit(peer, "message", &json!({"type": number, "payload": payload}));
+        let events = fleet.events(peer);
+        let [(first, text), (second, error)] = events.as_slice() else { panic!("{code}: {events:?}") };
+        assert_eq!((first.as_str(), second.as_str(), &text["error"]), ("messageError", "error", &error["error"]));
+        assert_eq!((&error["details"]["code"], &error["details"]["event"]), (&json!(code), &json!("message")));
+    }
+}

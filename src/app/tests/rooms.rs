@@ -140,6 +140,36 @@ fn the_rooms_of_a_socket_are_bounded() {
 }
 
 #[test]
+fn an_agent_takes_part_in_every_room_its_socket_joins_and_a_socket_brings_no_more_than_it_may() {
+    let settings = AgentsSettings { max_rooms_per_socket: 2_000, ..AgentsSettings::default() };
+    each(&settings, |fleet| {
+        let room = |n: usize| format!("0a0a0a0a-0000-4000-9000-{n:012}");
+        let agent = fleet.agent(0, AGENT);
+        for n in 0..2_000 {
+            assert_eq!(fleet.call(agent, "join", &json!({"roomId": room(n)})).0["ok"], true);
+        }
+        for n in [0, 1_023, 1_024, 1_999] {
+            let people = fleet.api(n, "GET", &format!("/channels/{}/participants", room(n)), &Value::Null).data(200);
+            assert_eq!(people, json!([AGENT]), "room {n}");
+        }
+        assert_eq!(fleet.call(agent, "leave", &json!({"roomId": room(1_999)})).0["ok"], true);
+        let people = fleet.api(1, "GET", &format!("/channels/{}/participants", room(1_999)), &Value::Null).data(200);
+        assert_eq!(people, json!([]));
+    });
+    each(&AgentsSettings::default(), |fleet| {
+        let peer = fleet.member(0, ROOM);
+        let brings = |n: usize| json!({"roomId": ROOM, "agentId": format!("0c0c0c0c-0000-4000-9000-{n:012}")});
+        for n in 0..crate::app::client::PARTIES_MIN {
+            assert_eq!(fleet.call(peer, "join", &brings(n)).0["ok"], true);
+        }
+        let details = failure(fleet.call(peer, "join", &brings(7_777)), "too_many_rooms");
+        assert_eq!((&details["field"], &details["limit"]), (&json!("agentId"), &json!(1_024)));
+        // Those it brings already cost no place.
+        assert_eq!(fleet.call(peer, "join", &brings(0)).0["ok"], true);
+    });
+}
+
+#[test]
 fn a_connection_that_sends_too_fast_is_told_so_and_costs_nobody_else() {
     let settings = AgentsSettings { rate_messages: 2, ..AgentsSettings::default() };
     each(&settings, |fleet| {
