@@ -5,11 +5,14 @@
 //! the set itself, `uring` in a tokio-uring runtime whose ring watches the rest.
 
 pub mod accept;
+mod budget;
+mod chores;
 mod clock;
 mod connections;
 mod epoll;
 mod gate;
 mod loads;
+mod memory;
 mod pump;
 #[cfg(test)]
 pub mod tests;

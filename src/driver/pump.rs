@@ -14,27 +14,21 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
+use super::budget::{Budget, SCRATCH_BYTES};
+use super::chores::Chores;
 use super::clock::{SLEEP_MAX_MS, now, timespec};
 use super::connections::{Connections, NO_SLOT, Watcher, event_key, reset};
 use super::gate::{self, Gate};
-use super::{Control, Counters, Options, Report, Seat};
+use super::{Control, Counters, Options, Report, Seat, memory};
 use crate::mesh::{Doorbell, Envelope};
 use crate::shard::seam::{ConnectionKey, Core, Ended, Handover, Now, Security};
 
-/// Bytes of the one buffer that everything is read into, and the most one read takes.
-const SCRATCH_BYTES: usize = 64 * 1024;
-/// The least a read takes however many sockets are ready.
-const READ_MIN_BYTES: usize = 4 * 1024;
-/// Bytes after which a turn reads no further batch of sockets; each batch shares them among its sockets.
-const TURN_BYTES: usize = 2 * 1024 * 1024;
 /// Sockets asked for at once.
 const BATCH: usize = 256;
 /// Batches a turn reads.
 const BATCHES_MAX: usize = 32;
 /// Connections a turn accepts.
 const ACCEPTS_MAX: u32 = 256;
-/// Time between two reports of a shard that does anything.
-const REPORT_MS: u64 = 1_000;
 
 /// What events of the doorbell carry.
 const DOORBELL: u64 = NO_SLOT as u64;
@@ -49,6 +43,8 @@ pub struct Pump<C: Core> {
     counters: Counters,
     scratch: Box<[u8]>,
     events: Vec<Event>,
+    /// Events that were handled; those behind are the next turn's.
+    handled: usize,
     /// Connections that can be written, from the ring.
     writable: Vec<ConnectionKey>,
     /// Connections from other shards, between the mail of a turn and the table; empty between turns.
@@ -57,12 +53,12 @@ pub struct Pump<C: Core> {
     acceptable: bool,
     /// More is ready than the last turn took.
     more: bool,
+    budget: Budget,
     /// With a flush window: when to flush.
     flush_at_ms: Option<u64>,
     /// Once draining: when to give up.
     drain_until_ms: Option<u64>,
-    /// After a turn that was not reported: when to report.
-    report_at_ms: Option<u64>,
+    chores: Chores,
 }
 
 impl<C: Core> Pump<C> {
@@ -86,13 +82,15 @@ impl<C: Core> Pump<C> {
             counters: Counters::default(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             events: Vec::with_capacity(BATCH),
+            handled: 0,
             writable: Vec::new(),
             arrived: Vec::new(),
             acceptable: false,
             more: false,
+            budget: Budget::new(),
             flush_at_ms: None,
             drain_until_ms: None,
-            report_at_ms: None,
+            chores: Chores::default(),
         })
     }
 
@@ -115,14 +113,12 @@ impl<C: Core> Pump<C> {
         self.control.report(self.connections.port().index(), report);
     }
 
-    /// Reports some time after every turn; a turn that does so counts as reported itself.
-    fn report_if_due(&mut self, now: Now) {
-        if !self.options.reports {
-            return;
-        }
-        if now.mono_ms >= *self.report_at_ms.get_or_insert(now.mono_ms + REPORT_MS) {
-            self.report_at_ms = None;
-            self.report();
+    fn do_chores(&mut self, now: Now) {
+        if self.chores.are_due(now.mono_ms) {
+            memory::give_back();
+            if self.options.reports {
+                self.report();
+            }
         }
     }
 
@@ -168,7 +164,7 @@ impl<C: Core> Pump<C> {
         if self.more || self.connections.has_broken() || !self.connections.port().prepare_sleep() {
             return 0;
         }
-        let own = [self.flush_at_ms, self.drain_until_ms, self.report_at_ms];
+        let own = [self.flush_at_ms, self.drain_until_ms, self.chores.deadline_ms()];
         let gates = self.gates.iter().map(Gate::deadline_ms);
         let now = now().mono_ms;
         let next = gates.chain(own).chain([self.core.deadline_ms()]).flatten().min();
@@ -180,10 +176,14 @@ impl<C: Core> Pump<C> {
         self.connections.port().is_congested()
     }
 
-    /// Collects what is ready, waiting at most `sleep_ms` for it.
+    /// Collects what is ready, waiting at most `sleep_ms` for it; nothing while the last turn left something.
     pub fn collect(&mut self, sleep_ms: u64) -> io::Result<()> {
+        if self.handled < self.events.len() {
+            return Ok(());
+        }
         let timeout = timespec(sleep_ms);
         self.events.clear();
+        self.handled = 0;
         let result = if self.is_congested() {
             let doorbell = self.connections.port().doorbell();
             let result = poll(&mut [PollFd::new(doorbell, PollFlags::IN)], Some(&timeout));
@@ -222,26 +222,29 @@ impl<C: Core> Pump<C> {
             self.core.flush(&mut self.connections, now);
             self.connections.port().flush();
         }
-        self.report_if_due(now);
+        self.do_chores(now);
         Ok(!self.is_over(now))
     }
 
     /// Reads what is ready, batch after batch, within the turn's bounds.
     fn read_all(&mut self, now: Now) -> io::Result<()> {
-        let mut bytes = 0;
+        self.budget.begin();
         self.more = false;
         for batch in 1.. {
-            let events = std::mem::take(&mut self.events);
-            let share = (TURN_BYTES / events.len().max(1)).clamp(READ_MIN_BYTES, SCRATCH_BYTES);
-            for event in &events {
-                bytes += self.dispatch(event, share, now);
+            let share = self.budget.share(self.events.len());
+            while let Some(event) = self.events.get(self.handled).copied() {
+                if self.budget.is_over() {
+                    self.more = true;
+                    return Ok(());
+                }
+                self.handled += 1;
+                let bytes = self.dispatch(event, share, now);
+                self.budget.spend(bytes);
             }
-            let full = events.len() == BATCH;
-            self.events = events;
-            if !full {
+            if self.events.len() < BATCH {
                 break;
             }
-            if batch == BATCHES_MAX || bytes >= TURN_BYTES {
+            if batch == BATCHES_MAX || self.budget.is_read() {
                 self.more = true;
                 break;
             }
@@ -251,7 +254,7 @@ impl<C: Core> Pump<C> {
     }
 
     /// Handles one event of the set. Returns the bytes read.
-    fn dispatch(&mut self, event: &Event, share: usize, now: Now) -> usize {
+    fn dispatch(&mut self, event: Event, share: usize, now: Now) -> usize {
         let (data, flags) = (event.data, event.flags);
         match data.u64() {
             DOORBELL => self.connections.port().doorbell().silence(),
@@ -387,9 +390,7 @@ impl<C: Core> Pump<C> {
 
     /// Whether all shards are drained, or the time for it is up.
     fn is_over(&mut self, now: Now) -> bool {
-        let Some(until) = self.drain_until_ms else {
-            return false;
-        };
+        let Some(until) = self.drain_until_ms else { return false };
         let drained = self.core.is_drained();
         let port = self.connections.port();
         let all = self.control.set_drained(port.index(), drained && port.spilled() == 0 && port.is_empty());
