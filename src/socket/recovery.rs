@@ -52,6 +52,12 @@ struct Event {
 /// Bits of an offset that count; those above are the shard's number.
 const COUNT_BITS: u32 = 42;
 
+/// Bytes of events kept however few sockets there are (more than the kernel holds for one that reads slowly), and for each
+/// socket: what is kept is in proportion to those who may
+/// want it.
+const BYTES_MIN: usize = 8 * 1024 * 1024;
+const BYTES_OF_SOCKET: usize = 64 * 1024;
+
 /// Sockets that may be away at once; beyond, the one away longest is given up.
 const AWAY_MAX: usize = 100_000;
 
@@ -136,19 +142,21 @@ impl Recovery {
     }
 
     /// The turn ends: its events are kept; those too old or too many are dropped. `is_known`: whether a socket is there,
-    /// connected or away.
+    /// connected or away; `sockets`: how many are.
     pub(super) fn end_turn(
         &mut self,
         out: &Outbound,
         members: &mut Members,
         now_ms: u64,
+        sockets: usize,
         is_known: impl Fn(SocketKey) -> bool,
     ) {
         for (offset, target, batch, range) in self.pending.drain(..) {
             let place = self.kept.push(out.batch_bytes(batch, range));
             self.log.push_back(Event { offset, at_ms: now_ms, target, place });
         }
-        let (oldest_ms, max_bytes) = (now_ms.saturating_sub(self.settings.window_ms), self.settings.max_bytes);
+        let oldest_ms = now_ms.saturating_sub(self.settings.window_ms);
+        let max_bytes = self.settings.max_bytes.min(BYTES_MIN + sockets * BYTES_OF_SOCKET);
         while self.log.front().is_some_and(|e| e.at_ms < oldest_ms || self.kept.bytes() > max_bytes)
             && let Some(event) = self.log.pop_front()
         {
