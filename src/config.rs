@@ -155,6 +155,18 @@ pub struct Config {
     #[arg(long = "request-timeout", default_value = "10s", value_parser = time(100..=10 * MINUTE_MS), value_name = "TIME", help_heading = "Times")]
     pub request_timeout_ms: u64,
 
+    /// Time a connection may wait between two requests [100ms to 1h]
+    #[arg(long = "idle-timeout", default_value = "75s", value_parser = time(100..=HOUR_MS), value_name = "TIME", help_heading = "Times")]
+    pub idle_timeout_ms: u64,
+
+    /// Time a connection that ends may take for it [100ms to 10m]
+    #[arg(long = "close-timeout", default_value = "10s", value_parser = time(100..=10 * MINUTE_MS), value_name = "TIME", help_heading = "Times")]
+    pub close_timeout_ms: u64,
+
+    /// Time a reader for whom half of --max-queue waits may take nothing of it [100ms to 10m]
+    #[arg(long = "stall-timeout", default_value = "5s", value_parser = time(100..=10 * MINUTE_MS), value_name = "TIME", help_heading = "Times")]
+    pub stall_timeout_ms: u64,
+
     /// Time a connection has for its TLS handshake [100ms to 10m]
     #[arg(long = "handshake-timeout", default_value = "10s", value_parser = time(100..=10 * MINUTE_MS), value_name = "TIME", help_heading = "Times")]
     pub handshake_timeout_ms: u64,
@@ -186,6 +198,10 @@ pub struct Config {
     /// Longest body of a call of the HTTP API [1kB to 64MiB]
     #[arg(long = "http-body-max", default_value = "1MiB", value_parser = size(1_000..=64 * MIB), value_name = "SIZE", help_heading = "Limits")]
     pub http_body_max_bytes: usize,
+
+    /// Frames of one WebSocket message [1 to 1000000]
+    #[arg(long, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N", help_heading = "Limits")]
+    pub max_fragments: u32,
 
     /// Bytes queued for one session before it is cut off [64KiB to 1GiB]
     #[arg(long = "max-queue", default_value = "1MiB", value_parser = size(64 * KIB..=1024 * MIB), value_name = "SIZE", help_heading = "Limits")]

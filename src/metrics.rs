@@ -5,6 +5,7 @@ mod series;
 pub use series::{Kind, Series};
 
 use crate::engine::CloseReason;
+use crate::wire::websocket::Violation;
 
 /// Limits that end or refuse something when they strike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,18 @@ pub enum CutOff {
     SlowRequest,
     /// More waited for a reader than it may.
     SlowReader,
+    /// Much waited for a reader that took nothing of it.
+    StalledReader,
+    /// A request head with too many bytes or lines.
+    RequestHead,
+    /// A message, payload or body that was too large.
+    MessageSize,
+    /// A message in too many frames.
+    Fragments,
+    /// A packet with too many attachments.
+    Attachments,
+    /// Requests ahead of their answers.
+    Pipelining,
     /// An upgrade that took too long.
     SlowUpgrade,
     /// No pong.
@@ -33,9 +46,15 @@ pub enum CutOff {
 
 impl CutOff {
     /// Each limit with its name.
-    const ALL: [(Self, &'static str); 10] = [
+    const ALL: [(Self, &'static str); 16] = [
         (Self::SlowRequest, "slow request"),
         (Self::SlowReader, "slow reader"),
+        (Self::StalledReader, "stalled reader"),
+        (Self::RequestHead, "request head"),
+        (Self::MessageSize, "message size"),
+        (Self::Fragments, "fragments"),
+        (Self::Attachments, "attachments"),
+        (Self::Pipelining, "pipelining"),
         (Self::SlowUpgrade, "slow upgrade"),
         (Self::PingTimeout, "ping timeout"),
         (Self::ConnectTimeout, "connect timeout"),
@@ -175,6 +194,15 @@ impl Counters {
     /// A limit struck.
     pub fn cut_off(&mut self, limit: CutOff) {
         count(&mut self.cut_off, limit as usize);
+    }
+
+    /// A WebSocket broke a rule; counted if it is a limit.
+    pub fn violation(&mut self, violation: &Violation) {
+        match *violation {
+            Violation::TOO_BIG => self.cut_off(CutOff::MessageSize),
+            Violation::TOO_MANY_FRAGMENTS => self.cut_off(CutOff::Fragments),
+            _ => {}
+        }
     }
 
     /// Connections ended, however that came about.

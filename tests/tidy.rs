@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [(&str, &[&str]); 10] = [
     ("wire", &[]),
     ("connection", &["wire"]),
-    ("metrics", &["engine"]),
+    ("metrics", &["engine", "wire"]),
     ("engine", &["wire", "connection", "metrics"]),
     ("rooms", &["wire", "connection", "engine"]),
     ("socket", &["wire", "connection", "engine", "rooms", "metrics"]),

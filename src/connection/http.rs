@@ -1,7 +1,7 @@
 //! HTTP/1.1 requests of one connection.
 
-pub use crate::wire::http::BodyError;
-use crate::wire::http::{Chunks, Framing, Head, HeadEnd, HeadError, MAX_HEAD, parse_complete};
+pub use crate::wire::http::{BodyError, HeadError};
+use crate::wire::http::{Chunks, Framing, Head, HeadEnd, MAX_HEAD, parse_complete};
 
 #[cfg(test)]
 mod tests;

@@ -139,7 +139,7 @@ impl Decoder {
     }
 
     /// Drops what the previous call gave out.
-    fn release(&mut self) {
+    pub fn release(&mut self) {
         let Some(partial) = self.partial.as_mut().filter(|partial| partial.given) else {
             return;
         };
@@ -221,8 +221,7 @@ impl Decoder {
             return Err(Violation::TOO_BIG);
         }
         if fragments >= limits.max_fragments {
-            // The size of a message counted in frames: 1009, as for its bytes.
-            return Err(Violation { code: 1009, reason: "too many fragments" });
+            return Err(Violation::TOO_MANY_FRAGMENTS);
         }
         Ok(())
     }

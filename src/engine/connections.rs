@@ -2,7 +2,7 @@
 
 use super::tls;
 use super::wheel::{Timer, TimerKind};
-use super::{CLOSE_TIMEOUT_MS, CloseReason, ConnectionKey, Effect, Engine, IDLE_TIMEOUT_MS, LINGER_MS, SessionKey};
+use super::{CloseReason, ConnectionKey, Effect, Engine, LINGER_MS, SessionKey};
 use crate::connection::outbound::{Flushed, Owner, SinkKey};
 use crate::connection::{Awaiting, Connection, Finish, Http, Purpose, Stage};
 use crate::metrics::{ConnectionEnd, CutOff};
@@ -89,14 +89,14 @@ impl Engine {
         if http.close {
             self.end_connection(key, Finish::Linger);
         } else {
-            self.set_deadline(key, self.now.mono_ms + IDLE_TIMEOUT_MS);
+            self.set_deadline(key, self.now.mono_ms + self.settings.idle_timeout_ms);
             self.resumed.push(key);
         }
     }
 
     /// Ends a connection once what is queued for it is written.
     pub fn end_connection(&mut self, key: ConnectionKey, finish: Finish) {
-        let deadline_ms = self.now.mono_ms + CLOSE_TIMEOUT_MS;
+        let deadline_ms = self.now.mono_ms + self.settings.close_timeout_ms;
         let Some(connection) = self.connection_mut(key) else { return };
         let paused = !std::mem::replace(&mut connection.reading, true);
         let decoder = match &mut connection.stage {
@@ -133,6 +133,7 @@ impl Engine {
     pub fn kill_connection(&mut self, key: ConnectionKey, end: ConnectionEnd) {
         let Some(connection) = self.connection_mut(key) else { return };
         let stage = std::mem::replace(&mut connection.stage, Stage::Dead);
+        self.forget_stall(key);
         self.effects.push((key, Effect::Close(end != ConnectionEnd::Finished)));
         self.counters.connection_closed(end);
         self.leave_stage(key, stage, CloseReason::TransportError);
@@ -166,7 +167,7 @@ impl Engine {
 
     /// Ends a connection once what is queued for it is written, and its session or call at once.
     pub(super) fn break_off(&mut self, key: ConnectionKey, reason: CloseReason, finish: Finish) {
-        let deadline_ms = self.now.mono_ms + CLOSE_TIMEOUT_MS;
+        let deadline_ms = self.now.mono_ms + self.settings.close_timeout_ms;
         let ending = Stage::Ending { finish, deadline_ms, decoder: Default::default() };
         let Some(connection) = self.connection_mut(key) else { return };
         let stage = std::mem::replace(&mut connection.stage, ending);
@@ -176,6 +177,7 @@ impl Engine {
 
     /// A connection's timer fired.
     pub(super) fn connection_timeout(&mut self, key: ConnectionKey) {
+        self.stall_timeout(key);
         let now_ms = self.now.mono_ms;
         let Some(connection) = self.connection_mut(key) else { return };
         match &mut connection.stage {
@@ -261,13 +263,9 @@ impl Engine {
         self.counters.writes += 1;
         match flushed {
             Flushed::Broken => self.kill_connection(key, ConnectionEnd::Broken),
-            Flushed::Blocked(left) if left > self.settings.max_queue => {
-                self.counters.cut_off(CutOff::SlowReader);
-                self.cut_off_reader(key);
-            }
-            Flushed::Blocked(left) => self.set_reading(key, left <= self.settings.max_queue / 2),
+            Flushed::Blocked(left) => self.left_behind(key, written, left),
             Flushed::All => {
-                self.set_reading(key, true);
+                self.caught_up(key);
                 if let Some(Connection { stage: Stage::Ending { .. } | Stage::Moving(_), .. }) = self.connection(key) {
                     self.ending.push(key);
                 } else if matches!(self.http_mut(key), Some(Http { awaiting: Awaiting::Move(_), .. })) {
@@ -277,7 +275,7 @@ impl Engine {
         }
     }
 
-    fn cut_off_reader(&mut self, key: ConnectionKey) {
+    pub(super) fn cut_off_reader(&mut self, key: ConnectionKey) {
         if let Some(Connection { stage: Stage::WebSocket(ws), .. }) = self.connection(key)
             && !ws.probing
         {
@@ -287,7 +285,7 @@ impl Engine {
         self.kill_connection(key, ConnectionEnd::SlowReader);
     }
 
-    fn set_reading(&mut self, key: ConnectionKey, on: bool) {
+    pub(super) fn set_reading(&mut self, key: ConnectionKey, on: bool) {
         let Some(connection) = self.connection_mut(key) else { return };
         if connection.reading != on {
             connection.reading = on;
@@ -327,7 +325,7 @@ impl Engine {
     /// Sends an HTTP connection to another shard once everything before is written.
     pub fn move_connection(&mut self, key: ConnectionKey, to: usize) {
         self.await_server(key, Awaiting::Move(to));
-        self.set_deadline(key, self.now.mono_ms + CLOSE_TIMEOUT_MS);
+        self.set_deadline(key, self.now.mono_ms + self.settings.close_timeout_ms);
         self.ending.push(key);
     }
 

@@ -6,7 +6,7 @@
 
 use super::session::{NO_UPPER, Transport};
 use super::wheel::{Timer, TimerKind};
-use super::{CLOSE_TIMEOUT_MS, ConnectionKey, Effect, Engine, Mount, Session, SessionKey};
+use super::{ConnectionKey, Effect, Engine, Mount, Session, SessionKey};
 use crate::connection::outbound::Owner;
 use crate::connection::{Emigrant, Handover, Load, Moving, Stage, WebSocket, websocket};
 use crate::wire::sid::Sid;
@@ -37,7 +37,7 @@ impl Engine {
     }
 
     fn move_websocket(&mut self, key: ConnectionKey, to: usize, load: Load) {
-        let deadline_ms = self.now.mono_ms + CLOSE_TIMEOUT_MS;
+        let deadline_ms = self.now.mono_ms + self.settings.close_timeout_ms;
         let Some(connection) = self.connection_mut(key) else { return };
         let decoder = match &mut connection.stage {
             Stage::WebSocket(ws) => std::mem::take(&mut ws.decoder),

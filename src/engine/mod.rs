@@ -12,6 +12,7 @@ pub mod migration;
 pub mod polling;
 mod proxied;
 pub mod session;
+pub mod stall;
 mod tls;
 pub mod upgrade;
 pub mod wheel;
@@ -76,6 +77,14 @@ pub struct Settings {
     pub upgrade_timeout_ms: u64,
     /// From a request's first byte (or the connection's start) to its last.
     pub request_timeout_ms: u64,
+    /// How long a connection may wait between two requests.
+    pub idle_timeout_ms: u64,
+    /// How long a connection that ends may take, until the peer has read what is queued and closed its side.
+    pub close_timeout_ms: u64,
+    /// How long a reader for whom half of `max_queue` waits may take nothing of it.
+    pub stall_timeout_ms: u64,
+    /// Frames of one WebSocket message.
+    pub max_fragments: u32,
     /// Connections of this shard.
     pub max_connections: usize,
     /// Bytes that may wait for one reader.
@@ -92,14 +101,8 @@ pub struct Settings {
     pub handshake_timeout_ms: u64,
 }
 
-/// Fragments of one WebSocket message.
-const MAX_FRAGMENTS: u32 = 16 * 1024;
-/// A connection between two requests.
-pub const IDLE_TIMEOUT_MS: u64 = 75_000;
-/// A connection that ends, until the peer has taken what is queued and closed its side.
-pub const CLOSE_TIMEOUT_MS: u64 = 10_000;
 /// A connection that was sent a FIN, until the peer closes its side.
-pub const LINGER_MS: u64 = 2_000;
+pub const LINGER_MS: u64 = 1_000;
 
 /// What the sessions of an [`Engine`] carry. Every method may send, close and arm timers through `engine`.
 pub trait Protocol {
@@ -114,6 +117,9 @@ pub trait Protocol {
 
     /// A binary message arrived.
     fn binary(&mut self, engine: &mut Engine, session: SessionKey, bytes: &[u8]);
+
+    /// Bytes kept of messages of the session that are of use only with others to come.
+    fn held(&self, session: SessionKey) -> usize;
 
     /// A session ended; it exists no more, `upper` is what was kept in it.
     fn closed(&mut self, engine: &mut Engine, session: SessionKey, upper: u32, reason: CloseReason);
@@ -192,6 +198,8 @@ pub struct Engine {
     ending: Vec<ConnectionKey>,
     scratch: Scratch,
     effects: Vec<(ConnectionKey, Effect)>,
+    /// Readers for whom much waits, and when they last took something of it.
+    stalled: HashMap<ConnectionKey, u64>,
     /// Polling sessions on their way to another shard.
     emigrants: Vec<(usize, Emigrant)>,
     /// Polling sessions whose sid names another shard.
@@ -218,7 +226,7 @@ impl Engine {
     pub fn new(settings: Settings, entropy: Entropy, now_ms: u64) -> Self {
         Self {
             layout: Layout::new(settings.shards),
-            limits: Limits { max_payload: settings.max_payload, max_fragments: MAX_FRAGMENTS },
+            limits: Limits { max_payload: settings.max_payload, max_fragments: settings.max_fragments },
             now: Now { mono_ms: now_ms, unix_ms: 0 },
             out: Outbound::default(),
             wheel: Wheel::new(now_ms),
@@ -232,6 +240,7 @@ impl Engine {
             ending: Vec::new(),
             scratch: Scratch::default(),
             effects: Vec::new(),
+            stalled: HashMap::new(),
             emigrants: Vec::new(),
             guests: HashMap::new(),
             left: Vec::new(),

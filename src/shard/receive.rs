@@ -2,14 +2,14 @@
 
 use super::router::{SHUTS_DOWN, Verdict};
 use super::{ConnectionKey, Shard};
-use crate::connection::http::BodyError;
-use crate::connection::websocket::Message;
+use crate::connection::http::{BodyError, HeadError};
+use crate::connection::websocket::{Limits, Message};
 use crate::connection::{Awaiting, Finish, Purpose, Stage};
 use crate::engine::polling::NO_STORE;
 use crate::engine::{Answer, CloseReason, Protocol, Refusal, SessionKey};
-use crate::metrics::ConnectionEnd;
+use crate::metrics::{ConnectionEnd, CutOff};
 use crate::wire::engine::{Packet, PacketType, decode_base64, decode_type, split_payload};
-use crate::wire::websocket::put_pong;
+use crate::wire::websocket::{Violation, put_pong};
 
 /// Bytes of further requests a client may send while one is unanswered.
 const PIPELINE_MAX: usize = 64 * 1024;
@@ -25,8 +25,8 @@ impl<P: Protocol> Shard<P> {
             Stage::Ending { .. } | Stage::Dead => {}
             Stage::Moving(moving) => {
                 moving.unread.extend_from_slice(bytes);
-                if moving.unread.len() > self.engine.settings.max_payload + PIPELINE_MAX {
-                    self.engine.kill_connection(key, ConnectionEnd::Flood);
+                if moving.unread.len() > PIPELINE_MAX {
+                    self.cut_off_flood(key);
                 }
             }
             Stage::Http(http) => {
@@ -34,7 +34,7 @@ impl<P: Protocol> Shard<P> {
                 http.decoder.push(bytes);
                 let waits = self.drain.holds() || !matches!(http.awaiting, Awaiting::Head | Awaiting::Body(_));
                 if waits && http.decoder.buffered() > PIPELINE_MAX {
-                    return self.engine.kill_connection(key, ConnectionEnd::Flood);
+                    return self.cut_off_flood(key);
                 }
                 if begins {
                     let deadline_ms = self.engine.now.mono_ms + self.engine.settings.request_timeout_ms;
@@ -45,24 +45,27 @@ impl<P: Protocol> Shard<P> {
         }
     }
 
+    fn cut_off_flood(&mut self, key: ConnectionKey) {
+        self.engine.counters.cut_off(CutOff::Pipelining);
+        self.engine.kill_connection(key, ConnectionEnd::Flood);
+    }
+
     /// Takes frames until the input is used up or the connection is a WebSocket no more.
     pub(super) fn receive_frames(&mut self, key: ConnectionKey, bytes: &mut [u8]) {
-        let limits = self.engine.limits();
         let mut rest = bytes;
         let Some(mut decoder) = self.websocket_mut(key).map(|ws| std::mem::take(&mut ws.decoder)) else { return };
         loop {
+            let limits = self.frame_limits(key);
             let (message, after) = match decoder.next(rest, &limits) {
                 Ok(next) => next,
-                Err(violation) => {
-                    let code = violation.code;
-                    return self.end_websocket(key, CloseReason::ParseError, code);
-                }
+                Err(violation) => return self.refuse_frame(key, violation),
             };
             rest = after;
             let Some(message) = message else { break };
             self.engine.counters.messages_received += 1;
             self.frame(key, message);
             if self.websocket_mut(key).is_none() {
+                decoder.release();
                 break;
             }
         }
@@ -78,6 +81,21 @@ impl<P: Protocol> Shard<P> {
             }
             _ => {}
         }
+    }
+
+    /// What is kept of a packet that waits for attachments counts towards the next message.
+    fn frame_limits(&mut self, key: ConnectionKey) -> Limits {
+        let mut limits = self.engine.limits();
+        if let Some(ws) = self.websocket_mut(key) {
+            let session = SessionKey { slot: ws.session.0, generation: ws.session.1 };
+            limits.max_payload = limits.max_payload.saturating_sub(self.protocol.held(session));
+        }
+        limits
+    }
+
+    fn refuse_frame(&mut self, key: ConnectionKey, violation: Violation) {
+        self.engine.counters.violation(&violation);
+        self.end_websocket(key, CloseReason::ParseError, violation.code);
     }
 
     fn frame(&mut self, key: ConnectionKey, message: Message<'_>) {
@@ -190,6 +208,9 @@ impl<P: Protocol> Shard<P> {
             Err(error) => {
                 http.close = true;
                 http.head_only = false;
+                if error == HeadError::TooLarge {
+                    self.engine.counters.cut_off(CutOff::RequestHead);
+                }
                 Some(Verdict::refuse(error.status(), error.message()))
             }
         };
@@ -345,7 +366,10 @@ impl<P: Protocol> Shard<P> {
             return self.engine.finish_request(key);
         }
         let (status, message) = match error {
-            BodyError::TooLarge => (413, "The body is too large."),
+            BodyError::TooLarge => {
+                self.engine.counters.cut_off(CutOff::MessageSize);
+                (413, "The body is too large.")
+            }
             BodyError::Malformed(why) => (400, why),
         };
         if let Purpose::Payload(slot, generation) = purpose {

@@ -214,7 +214,8 @@ impl<P: Protocol> Shard<P> {
             }
             _ => return Err(Refusal::BadHandshakeMethod),
         };
-        let limit = self.engine.settings.max_payload;
+        // As for frames, what is kept of the session's packet counts.
+        let limit = self.engine.settings.max_payload.saturating_sub(self.protocol.held(session));
         Ok(Verdict::Body { purpose, limit, expect_continue: head.expect_continue })
     }
 

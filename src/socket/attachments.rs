@@ -79,6 +79,11 @@ impl Assembly {
         !self.waiting.is_empty() && self.waiting.contains_key(&session)
     }
 
+    /// Bytes kept of the session's packet.
+    pub fn held(&self, session: SessionKey) -> usize {
+        if self.waiting.is_empty() { 0 } else { self.waiting.get(&session).map_or(0, |waiting| waiting.bytes) }
+    }
+
     /// The session ended.
     pub fn forget(&mut self, session: SessionKey) {
         self.waiting.remove(&session);

@@ -238,7 +238,10 @@ impl<A: App> Protocol for Sockets<A> {
         } else {
             codec::decode(text).and_then(|packet| self.packet(engine, session, packet))
         };
-        if outcome.is_err() {
+        if let Err(error) = outcome {
+            if error == DecodeError::TooManyAttachments {
+                engine.counters.cut_off(CutOff::Attachments);
+            }
             self.violate(engine, session);
         }
         self.disconnect_marked(engine);
@@ -266,11 +269,18 @@ impl<A: App> Protocol for Sockets<A> {
                 }
             }
             Err(too_large) => {
+                if too_large {
+                    engine.counters.cut_off(CutOff::MessageSize);
+                }
                 let code = if too_large { 1009 } else { 1002 };
                 engine.close_session_with(session, CloseReason::ParseError, code);
             }
         }
         self.disconnect_marked(engine);
+    }
+
+    fn held(&self, session: SessionKey) -> usize {
+        self.assembly.held(session)
     }
 
     fn closed(&mut self, engine: &mut Engine, session: SessionKey, upper: u32, reason: CloseReason) {

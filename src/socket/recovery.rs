@@ -52,9 +52,8 @@ struct Event {
 /// Bits of an offset that count; those above are the shard's number.
 const COUNT_BITS: u32 = 42;
 
-/// Bytes of events kept however few sockets there are (more than the kernel holds for one that reads slowly), and for each
-/// socket: what is kept is in proportion to those who may
-/// want it.
+/// Bytes of events kept however few sockets there are (more than the kernel holds for one that reads slowly), and for
+/// each socket: what is kept is in proportion to those who may want it.
 const BYTES_MIN: usize = 8 * 1024 * 1024;
 const BYTES_OF_SOCKET: usize = 64 * 1024;
 

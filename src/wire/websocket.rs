@@ -24,6 +24,8 @@ pub struct Violation {
 impl Violation {
     /// A message over its bound on bytes.
     pub const TOO_BIG: Self = Self { code: 1009, reason: "message too big" };
+    /// A message over its bound on frames: its size counted otherwise, so 1009 as well.
+    pub const TOO_MANY_FRAGMENTS: Self = Self { code: 1009, reason: "too many fragments" };
     /// A text or close reason that is not UTF-8.
     pub const INVALID_UTF8: Self = Self { code: 1007, reason: "invalid UTF-8" };
 
