@@ -81,7 +81,7 @@ pub struct Session {
     /// When it was last frozen, and thawed; `u64::MAX` while it is.
     pub thawed_us: u64,
     /// When an answer to a poll last held as many packets as one may: more wait, and the client may fall behind.
-    full_us: Option<u64>,
+    pub full_us: Option<u64>,
     /// When it left polling.
     pub upgraded_us: u64,
     /// The server said that it goes.

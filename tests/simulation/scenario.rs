@@ -457,12 +457,16 @@ impl Crowd {
             return;
         }
         for (number, client) in self.clients.iter().enumerate() {
-            // Whoever polls on new connections cannot be reached, nor who is about to upgrade, nor who does not read.
+            // Whoever polls on new connections cannot be reached, nor who is about to upgrade, nor who does not read, nor who
+            // polls slower than packets wait for it.
+            let keeps_up = |s: &Session| s.full_us.is_none_or(|full_us| full_us < self.drained_us);
             let polls_on = self.pools[client.pool].reuse == Reuse::Always;
             let reached = |s: &&Session| match s.carrier {
                 // A server that goes completes no upgrade.
                 Carrier::WebSocket(_) => s.upgraded_us == 0 || s.upgraded_us + UPGRADE_US < self.drained_us,
-                Carrier::Polling => polls_on && s.probe.is_none() && self.is_prompt() && s.thawed_us < self.drained_us,
+                Carrier::Polling => {
+                    polls_on && s.probe.is_none() && self.is_prompt() && s.thawed_us < self.drained_us && keeps_up(s)
+                }
                 Carrier::Opening => false,
             };
             if let Some(session) = client.session.as_ref().filter(|s| s.blameless && s.connected).filter(reached) {
