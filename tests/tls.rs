@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::process::Command;
 use std::time::Instant;
 
 use common::engine::BOTH;
@@ -316,5 +317,25 @@ fn server_can_do_without_a_port_without_tls() {
         let through = tunnel(&server, identity.client_config(ALL_VERSIONS));
         http::get(&through, "/socket.io/?EIO=4&transport=polling").expect(200);
         assert!(!server.log().contains("listening on http:"), "{}", server.log());
+    });
+}
+
+#[test]
+fn load_generator_speaks_tls() {
+    each_own(&[2], ROOMS, |server, _identity| {
+        let target = server.tls_addr().to_string();
+        for scenario in [
+            "broadcast --members 20 --warm-up 100ms --duration 300ms --text-bytes 9000",
+            "echo --connections 20 --warm-up 100ms --duration 300ms",
+            "churn --connections 4 --warm-up 100ms --duration 300ms",
+            "idle --connections 50 --rooms 5 --hold 200ms",
+        ] {
+            let mut bench = Command::new(env!("CARGO_BIN_EXE_sockeye"));
+            bench.arg("bench").args(scenario.split(' ')).args(["--tls", "--json", "--target", &target]);
+            let output = bench.output().expect("the built binary can be run");
+            let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert!(output.status.success(), "{scenario}: {text}");
+        }
+        assert_eq!(value(&server, "sockeye_cut_offs_total"), 0);
     });
 }

@@ -63,6 +63,9 @@ pub struct Common {
     /// generator runs on the server's machine, on cores of its own
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = parse_loopback)]
     pub target: SocketAddr,
+    /// Speak TLS; the server's certificate is not checked
+    #[arg(long)]
+    pub tls: bool,
     /// Process id of the server: its CPU time and memory are reported
     #[arg(long)]
     pub pid: Option<u32>,

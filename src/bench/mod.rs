@@ -157,7 +157,7 @@ fn prepare(common: &args::Common, connections: u32, text_bytes: u32) -> Result<R
     process::raise_descriptor_limit(connections.into())?;
     let run_id = getrandom::u64().map_err(|_| BenchError::System { during: "getrandom", source: Errno::IO })?;
     let script = Script::new(run_id, (text_bytes - args::TEXT_BYTES_MIN) as usize);
-    let route = Route { target: common.target, sources: common.sources(connections as usize) };
+    let route = Route { target: common.target, sources: common.sources(connections as usize), tls: common.tls };
     let clients = Clients::new(route, script, connections as usize)?;
     Ok(Run { clients, server: common.pid.map(|pid| Server { pid }) })
 }

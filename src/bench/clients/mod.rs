@@ -6,9 +6,11 @@
 
 mod receive;
 mod send;
+mod tls;
 
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use rustix::event::epoll;
 use rustix::fd::OwnedFd;
@@ -18,6 +20,8 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
+use rustls::ClientConfig;
+use rustls::client::ClientConnection;
 
 use super::BenchError;
 use super::frame::{HEADER_MAX_BYTES, PAYLOAD_MAX_BYTES};
@@ -74,6 +78,10 @@ struct Client {
     carry: Vec<u8>,
     /// Frames to send.
     out: Vec<u8>,
+    /// Its encryption, if there is any.
+    tls: Option<Box<ClientConnection>>,
+    /// What is encrypted and not yet sent.
+    sealed: Vec<u8>,
 }
 
 /// What has happened on all connections so far.
@@ -98,10 +106,13 @@ pub(super) struct Route {
     pub target: SocketAddr,
     /// 0: the system chooses.
     pub sources: u16,
+    /// Whether TLS is spoken.
+    pub tls: bool,
 }
 
 pub(super) struct Clients {
     route: Route,
+    tls: Option<Arc<ClientConfig>>,
     script: Script,
     request: Vec<u8>,
     clients: Vec<Client>,
@@ -131,10 +142,19 @@ impl Clients {
         let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&epoll, &timer, epoll::EventData::new_u64(TIMER), edges).map_err(failed("epoll_ctl"))?;
         let unused = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
-        let client = || Client { fd: None, phase: Phase::Closed, blocked: false, carry: Vec::new(), out: Vec::new() };
+        let client = || Client {
+            fd: None,
+            phase: Phase::Closed,
+            blocked: false,
+            carry: Vec::new(),
+            out: Vec::new(),
+            tls: None,
+            sealed: Vec::new(),
+        };
         Ok(Self {
             request: packets::upgrade_request(&route.target.to_string()),
             route,
+            tls: route.tls.then(tls::config),
             script,
             clients: std::iter::repeat_with(client).take(count).collect(),
             epoll,
@@ -211,6 +231,7 @@ impl Clients {
         epoll::add(&self.epoll, &fd, epoll::EventData::new_u64(client.into()), edges).map_err(failed)?;
         let slot = &mut self.clients[client as usize];
         slot.fd = Some(fd);
+        slot.tls = self.tls.as_ref().map(tls::connection);
         slot.phase = Phase::Tcp;
         self.opened += 1;
         Ok(())
@@ -282,9 +303,11 @@ impl Clients {
         let slot = &mut self.clients[client as usize];
         let phase = mem::replace(&mut slot.phase, Phase::Closed);
         slot.fd = None;
+        slot.tls = None;
         slot.blocked = false;
         slot.carry.clear();
         slot.out.clear();
+        slot.sealed.clear();
         let asked = phase == Phase::Closing;
         if !asked && phase != Phase::Joined {
             return Err(BenchError::Refused { client, joined: self.joined, during: phase.name(), answer: how.into() });

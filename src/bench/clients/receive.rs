@@ -7,7 +7,7 @@ use super::super::BenchError;
 use super::super::frame::{self, Frame, next_server_frame};
 use super::super::packets::{ACCEPT, BROADCAST, CONNECT, JOIN_ACK, PONG, Packet, classify};
 use super::super::process::now_ns;
-use super::{Clients, Phase, Scenario};
+use super::{Clients, Phase, Scenario, tls};
 
 /// Longest answer to the upgrade request.
 const UPGRADE_ANSWER_MAX_BYTES: usize = 8 * 1024;
@@ -30,10 +30,21 @@ impl Clients {
             // A frame's start is shorter than the longest frame, so there is room behind it.
             let carried = slot.carry.len();
             buffer[..carried].copy_from_slice(&slot.carry);
-            let filled = match net::recv(fd, &mut buffer[carried..], RecvFlags::empty()) {
-                Ok((_, 0)) => return self.ended(client, "it closed the connection", scenario),
-                Ok((_, received)) => carried + received,
-                Err(Errno::AGAIN) => return Ok(()),
+            let received = match &mut slot.tls {
+                None => net::recv(fd, &mut buffer[carried..], RecvFlags::empty()).map(|(_, received)| received),
+                Some(tls) => tls::receive(tls, fd, &mut buffer[carried..]),
+            };
+            let is_encrypted = slot.tls.is_some();
+            let filled = match received {
+                Ok(0) => return self.ended(client, "it closed the connection", scenario),
+                Ok(received) => carried + received,
+                Err(Errno::AGAIN) => {
+                    if is_encrypted {
+                        // The handshake may have something to say.
+                        self.flush(client);
+                    }
+                    return Ok(());
+                }
                 Err(Errno::INTR) => continue,
                 Err(_) => return self.ended(client, "it reset the connection", scenario),
             };
@@ -44,7 +55,7 @@ impl Clients {
                 Some(used) => self.clients[client as usize].carry.extend_from_slice(&buffer[used..filled]),
                 None => return self.ended(client, "it disconnected", scenario),
             }
-            if filled < buffer.len() && !hang_up {
+            if filled < buffer.len() && !hang_up && !is_encrypted {
                 return Ok(());
             }
         }

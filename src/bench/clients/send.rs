@@ -5,7 +5,7 @@ use rustix::net::{self, SendFlags};
 
 use super::super::frame::{self, append_client_frame};
 use super::super::stamp::Stamp;
-use super::{Clients, Phase};
+use super::{Clients, Phase, tls};
 
 impl Clients {
     /// Sends a `message` from `client` with the next flush; `ack`: the id of the ack wanted. `false`: it is not joined, or
@@ -43,16 +43,23 @@ impl Clients {
     pub(super) fn flush(&mut self, client: u32) {
         let slot = &mut self.clients[client as usize];
         let Some(fd) = &slot.fd else { return };
-        if slot.blocked || slot.out.is_empty() {
+        let out = match &mut slot.tls {
+            None => &mut slot.out,
+            Some(tls) => {
+                tls::seal(tls, &mut slot.out, &mut slot.sealed);
+                &mut slot.sealed
+            }
+        };
+        if slot.blocked || out.is_empty() {
             return;
         }
-        match net::send(fd, &slot.out, SendFlags::NOSIGNAL) {
-            Ok(sent) if sent < slot.out.len() => {
-                slot.out.drain(..sent);
+        match net::send(fd, out, SendFlags::NOSIGNAL) {
+            Ok(sent) if sent < out.len() => {
+                out.drain(..sent);
                 slot.blocked = true;
             }
             Err(Errno::AGAIN) => slot.blocked = true,
-            Ok(_) | Err(_) => slot.out.clear(),
+            Ok(_) | Err(_) => out.clear(),
         }
     }
 
