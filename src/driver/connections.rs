@@ -1,6 +1,7 @@
 //! The connections of a shard: their sockets by slot, the epoll set that watches them, and [`Wire`] over both.
 //!
-//! An idle connection costs eight bytes here and nothing else: no buffer, no task.
+//! An idle connection costs eight bytes here and nothing else: no buffer, no task. The set tells edges, not levels: a level
+//! costs the kernel another look at every socket it has reported. Whoever leaves bytes unread has to come back by itself.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -28,6 +29,8 @@ const READING: u32 = 1;
 const BLOCKED: u32 = 1 << 1;
 /// The end of the receiving side was reported.
 const ENDED: u32 = 1 << 2;
+/// The driver will read on by itself.
+const UNREAD: u32 = 1 << 3;
 /// Flags take the low byte of a tag, the low 24 bits of the generation the rest: enough to tell the events of one turn.
 const FLAGS: u32 = 0xff;
 
@@ -118,12 +121,19 @@ impl<M> Connections<M> {
 
     /// The socket of a connection to be read now. `None`: gone, or not read.
     pub fn readable(&mut self, key: ConnectionKey) -> Option<&OwnedFd> {
-        self.entry(key).filter(|entry| entry.is(READING)).and_then(|entry| entry.socket.as_ref())
+        self.entry(key).filter(|entry| entry.is(READING) && !entry.is(ENDED)).and_then(|entry| entry.socket.as_ref())
+    }
+
+    /// Notes whether the driver will read a connection on by itself. Returns whether that is new.
+    pub fn set_unread(&mut self, key: ConnectionKey, on: bool) -> bool {
+        let Some(entry) = self.entry(key) else { return false };
+        let is_new = entry.is(UNREAD) != on;
+        entry.set(UNREAD, on);
+        is_new
     }
 
     /// The receiving side ended: the connection is read no more.
     pub fn end(&mut self, key: ConnectionKey) {
-        self.change(key, READING, false);
         if let Some(entry) = self.entry(key) {
             entry.set(ENDED, true);
         }
@@ -146,19 +156,21 @@ impl<M> Connections<M> {
         let Some(socket) = &entry.socket else { return };
         let interest = |tag: u32| {
             let mut events = EventFlags::empty();
-            events.set(EventFlags::IN, tag & READING != 0);
+            // RDHUP tells that a FIN is behind the bytes that are read.
+            events.set(EventFlags::IN | EventFlags::RDHUP, tag & READING != 0);
             events.set(EventFlags::OUT, writes_in_set && tag & BLOCKED != 0);
             events
         };
         let tag = if on { entry.tag | flag } else { entry.tag & !flag };
         let (before, after) = (interest(entry.tag), interest(tag));
         let data = event_data(key);
-        // Out of the set altogether when nothing is wanted: an errored or hung-up socket reports itself unasked.
+        // Whatever is ready at that moment counts as an edge. Out of the set altogether when nothing is wanted: an errored
+        // or hung-up socket reports itself unasked.
         let result = match (before.is_empty(), after.is_empty()) {
             _ if before == after => Ok(()),
-            (true, _) => epoll::add(&*set, socket, data, after),
+            (true, _) => epoll::add(&*set, socket, data, after | EventFlags::ET),
             (_, true) => epoll::delete(&*set, socket),
-            _ => epoll::modify(&*set, socket, data, after),
+            _ => epoll::modify(&*set, socket, data, after | EventFlags::ET),
         };
         entry.tag = tag;
         if let Err(error) = result {
@@ -192,11 +204,14 @@ impl<M> Connections<M> {
         self.broken.pop()
     }
 
-    /// Takes the socket of a connection out of the table and the set. The flag says whether a poll is in flight.
-    fn remove(&mut self, key: ConnectionKey) -> Option<(OwnedFd, bool)> {
+    /// Takes the socket of a connection out of the table, and out of the set unless it is `closing`: the last one who has
+    /// the file open takes it out by closing it. The flag says whether a poll is in flight.
+    fn remove(&mut self, key: ConnectionKey, closing: bool) -> Option<(OwnedFd, bool)> {
         let ring = self.watcher == Watcher::Ring;
         let in_flight = self.entry(key)?.is(BLOCKED) && ring;
-        self.change(key, READING | BLOCKED, false);
+        if in_flight || !closing {
+            self.change(key, READING | BLOCKED, false);
+        }
         let socket = self.entry(key)?.socket.take()?;
         if in_flight && let Some(at) = self.blocked.iter().position(|blocked| *blocked == key) {
             // Blocked in this very turn: the poll was not begun.
@@ -275,14 +290,14 @@ impl<M> Wire<M> for Connections<M> {
     }
 
     fn close(&mut self, key: ConnectionKey, abort: bool) {
-        if let Some((socket, in_flight)) = self.remove(key) {
+        if let Some((socket, in_flight)) = self.remove(key, true) {
             self.part(key, socket, in_flight, abort);
             self.loads.closed(self.port.index());
         }
     }
 
     fn hand_over(&mut self, key: ConnectionKey, to: usize, handover: Handover) {
-        let Some((socket, in_flight)) = self.remove(key) else {
+        let Some((socket, in_flight)) = self.remove(key, false) else {
             return;
         };
         let own = self.port.index();

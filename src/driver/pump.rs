@@ -3,6 +3,9 @@
 //!
 //! Reading everything before the first write is what merges the frames of many messages into one write per connection.
 
+mod read;
+
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -12,21 +15,18 @@ use std::sync::Arc;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
 
 use super::budget::{Budget, SCRATCH_BYTES};
 use super::chores::Chores;
 use super::clock::{SLEEP_MAX_MS, now, timespec};
-use super::connections::{Connections, NO_SLOT, Watcher, event_key, reset};
-use super::gate::{self, Gate};
+use super::connections::{Connections, NO_SLOT, Watcher, reset};
+use super::gate::Gate;
 use super::{Control, Counters, Options, Report, Seat, memory};
 use crate::mesh::{Doorbell, Envelope};
 use crate::shard::seam::{ConnectionKey, Core, Ended, Handover, Now, Security};
 
 /// Sockets asked for at once.
 const BATCH: usize = 256;
-/// Batches a turn reads.
-const BATCHES_MAX: usize = 32;
 /// Connections a turn accepts.
 const ACCEPTS_MAX: u32 = 256;
 
@@ -45,6 +45,8 @@ pub struct Pump<C: Core> {
     events: Vec<Event>,
     /// Events that were handled; those behind are the next turn's.
     handled: usize,
+    /// Connections that may have more to read than was read of them: the set will not report those again.
+    unread: VecDeque<ConnectionKey>,
     /// Connections that can be written, from the ring.
     writable: Vec<ConnectionKey>,
     /// Connections from other shards, between the mail of a turn and the table; empty between turns.
@@ -83,6 +85,7 @@ impl<C: Core> Pump<C> {
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             events: Vec::with_capacity(BATCH),
             handled: 0,
+            unread: VecDeque::new(),
             writable: Vec::new(),
             arrived: Vec::new(),
             acceptable: false,
@@ -161,7 +164,8 @@ impl<C: Core> Pump<C> {
     /// How long the shard may sleep, in milliseconds; 0: not at all. Before a sleep this must be called, after it
     /// [`Self::collect`].
     pub fn sleep_ms(&mut self) -> u64 {
-        if self.more || self.connections.has_broken() || !self.connections.port().prepare_sleep() {
+        let unread = !self.unread.is_empty() && !self.is_congested();
+        if self.more || unread || self.connections.has_broken() || !self.connections.port().prepare_sleep() {
             return 0;
         }
         let own = [self.flush_at_ms, self.drain_until_ms, self.chores.deadline_ms()];
@@ -224,74 +228,6 @@ impl<C: Core> Pump<C> {
         }
         self.do_chores(now);
         Ok(!self.is_over(now))
-    }
-
-    /// Reads what is ready, batch after batch, within the turn's bounds.
-    fn read_all(&mut self, now: Now) -> io::Result<()> {
-        self.budget.begin();
-        self.more = false;
-        for batch in 1.. {
-            let share = self.budget.share(self.events.len());
-            while let Some(event) = self.events.get(self.handled).copied() {
-                if self.budget.is_over() {
-                    self.more = true;
-                    return Ok(());
-                }
-                self.handled += 1;
-                let bytes = self.dispatch(event, share, now);
-                self.budget.spend(bytes);
-            }
-            if self.events.len() < BATCH {
-                break;
-            }
-            if batch == BATCHES_MAX || self.budget.is_read() {
-                self.more = true;
-                break;
-            }
-            self.collect(0)?;
-        }
-        Ok(())
-    }
-
-    /// Handles one event of the set. Returns the bytes read.
-    fn dispatch(&mut self, event: Event, share: usize, now: Now) -> usize {
-        let (data, flags) = (event.data, event.flags);
-        match data.u64() {
-            DOORBELL => self.connections.port().doorbell().silence(),
-            _ if event_key(data).slot == NO_SLOT => {
-                if let Some(index) = gate::event_index(data) {
-                    self.accept_from(index, now);
-                }
-            }
-            _ => {
-                let key = event_key(data);
-                let failed = EventFlags::ERR | EventFlags::HUP;
-                let read = if flags.intersects(EventFlags::IN | failed) { self.read(key, share, now) } else { 0 };
-                if flags.intersects(EventFlags::OUT | failed) {
-                    self.write_again(key, now);
-                }
-                return read;
-            }
-        }
-        0
-    }
-
-    /// One read of a connection. What is left makes the set report it again.
-    fn read(&mut self, key: ConnectionKey, share: usize, now: Now) -> usize {
-        let Some(socket) = self.connections.readable(key) else {
-            return 0;
-        };
-        match rustix::net::recv(socket, &mut self.scratch[..share], RecvFlags::DONTWAIT) {
-            Ok((0, _)) => self.end(key, Ended::Eof, now),
-            Ok((bytes, _)) => {
-                self.more |= bytes == share;
-                self.core.received(key, &mut self.scratch[..bytes], now);
-                return bytes;
-            }
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.end(key, Ended::Reset, now),
-        }
-        0
     }
 
     fn end(&mut self, key: ConnectionKey, how: Ended, now: Now) {

@@ -1,6 +1,7 @@
 //! Both drivers do the same, over real sockets.
 
 mod lines;
+mod reading;
 
 pub use lines::Lines;
 
@@ -250,37 +251,6 @@ fn a_connection_closed_while_it_cannot_be_written_ends_and_its_slot_is_used_agai
             server.wait_for(0);
         }
     });
-}
-
-#[test]
-fn a_paused_connection_is_not_read_and_loses_nothing() {
-    everywhere(|server| {
-        let mut client = server.client();
-        let start = Instant::now();
-        client.send("pause 150");
-        thread::sleep(Duration::from_millis(30));
-        client.send("echo later");
-        assert_eq!(client.line(), "resumed");
-        assert!(start.elapsed() >= Duration::from_millis(140), "{:?}", start.elapsed());
-        assert_eq!(client.line(), "later");
-    });
-}
-
-#[test]
-fn a_paused_connection_that_the_client_leaves_does_not_spin() {
-    for driver in DRIVERS {
-        let server = Server::start(driver, 1, OPTIONS);
-        let mut half_closed = server.client();
-        half_closed.send("pause 300");
-        let mut reset = server.client();
-        reset.send("pause 300");
-        thread::sleep(Duration::from_millis(30));
-        half_closed.0.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
-        reset.reset();
-        server.wait_for(0);
-        let turns = server.stop()[0].turns;
-        assert!(turns < 60, "{driver}: {turns} turns");
-    }
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! How a turn reads: everything that is ready, within its budget.
+
+use std::io;
+
+use rustix::event::epoll::{Event, EventFlags};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
+use super::{BATCH, DOORBELL, Pump};
+use crate::driver::connections::{NO_SLOT, event_key};
+use crate::driver::gate;
+use crate::shard::seam::{ConnectionKey, Core, Ended, Now};
+
+/// Batches a turn reads.
+const BATCHES_MAX: usize = 32;
+
+impl<C: Core> Pump<C> {
+    /// Reads on where the last turn stopped, then what is ready, batch after batch, within the turn's budget.
+    pub(super) fn read_all(&mut self, now: Now) -> io::Result<()> {
+        self.budget.begin();
+        self.more = false;
+        self.read_unread(now);
+        for batch in 1.. {
+            let share = self.budget.share(self.events.len());
+            while let Some(event) = self.events.get(self.handled).copied() {
+                if self.budget.is_over() {
+                    self.more = true;
+                    return Ok(());
+                }
+                self.handled += 1;
+                let bytes = self.dispatch(event, share, now);
+                self.budget.spend(bytes);
+            }
+            if self.events.len() < BATCH {
+                break;
+            }
+            if batch == BATCHES_MAX || self.budget.is_read() {
+                self.more = true;
+                break;
+            }
+            self.collect(0)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the connections of which something was left, each until it is empty or at its end: that may have been reported
+    /// already.
+    fn read_unread(&mut self, now: Now) {
+        if self.unread.is_empty() || self.is_congested() {
+            return;
+        }
+        let share = self.budget.share(self.unread.len());
+        for _ in 0..self.unread.len() {
+            if self.budget.is_read() || self.budget.is_over() {
+                return;
+            }
+            let Some(key) = self.unread.pop_front() else { return };
+            self.connections.set_unread(key, false);
+            let bytes = self.read(key, share, true, now);
+            self.budget.spend(bytes);
+        }
+    }
+
+    fn read_later(&mut self, key: ConnectionKey) {
+        if self.connections.set_unread(key, true) {
+            self.unread.push_back(key);
+        }
+    }
+
+    /// Handles one event of the set. Returns the bytes read.
+    fn dispatch(&mut self, event: Event, share: usize, now: Now) -> usize {
+        let (data, flags) = (event.data, event.flags);
+        match data.u64() {
+            DOORBELL => self.connections.port().doorbell().silence(),
+            _ if event_key(data).slot == NO_SLOT => {
+                if let Some(index) = gate::event_index(data) {
+                    self.accept_from(index, now);
+                }
+            }
+            _ => {
+                let key = event_key(data);
+                let failed = EventFlags::ERR | EventFlags::HUP;
+                let ends = flags.intersects(EventFlags::RDHUP | failed);
+                let read = if ends || flags.contains(EventFlags::IN) { self.read(key, share, ends, now) } else { 0 };
+                if flags.intersects(EventFlags::OUT | failed) {
+                    self.write_again(key, now);
+                }
+                return read;
+            }
+        }
+        0
+    }
+
+    /// One read of a connection. `ends`: the end of what it receives may have been reported. A read that took less than it
+    /// might have has emptied the socket, and whatever comes after that is a new edge; else the next turn reads on.
+    fn read(&mut self, key: ConnectionKey, share: usize, ends: bool, now: Now) -> usize {
+        let Some(socket) = self.connections.readable(key) else {
+            return 0;
+        };
+        match rustix::net::recv(socket, &mut self.scratch[..share], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => self.end(key, Ended::Eof, now),
+            Ok((bytes, _)) => {
+                if ends || bytes == share {
+                    self.read_later(key);
+                }
+                self.core.received(key, &mut self.scratch[..bytes], now);
+                return bytes;
+            }
+            Err(Errno::AGAIN) => {}
+            Err(Errno::INTR) => self.read_later(key),
+            Err(_) => self.end(key, Ended::Reset, now),
+        }
+        0
+    }
+}
