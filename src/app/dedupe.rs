@@ -14,7 +14,7 @@ pub const ENTRIES_MAX: usize = 100_000;
 pub struct Dedupe {
     window_ms: u64,
     entries_max: usize,
-    seen: HashMap<Rc<Sent>, Stamp>,
+    seen: HashMap<Rc<Sent>, Stamp, foldhash::quality::RandomState>,
     /// Oldest first, with the `mono_ms` at which each is forgotten.
     order: VecDeque<(u64, Rc<Sent>)>,
     forgotten: u64,
@@ -31,7 +31,7 @@ pub struct Sent {
 impl Dedupe {
     /// Remembers for `window_ms` (0: not at all) and at most `entries_max` messages.
     pub fn new(window_ms: u64, entries_max: usize) -> Self {
-        Self { window_ms, entries_max, seen: HashMap::new(), order: VecDeque::new(), forgotten: 0 }
+        Self { window_ms, entries_max, seen: HashMap::default(), order: VecDeque::new(), forgotten: 0 }
     }
 
     /// Messages forgotten early.

@@ -23,6 +23,7 @@ mod jwt;
 mod liveness;
 pub mod logs;
 mod mail;
+mod order;
 mod permission;
 mod questions;
 pub mod room;

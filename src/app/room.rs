@@ -40,16 +40,6 @@ pub struct Room {
     id: RoomId,
     server: Uuid,
     last_created_at: u64,
-    pub(super) places: Places,
-}
-
-/// Where a room stands in the orders its world keeps.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    /// Among empty rooms, by disuse.
-    pub(super) disuse: Option<u64>,
-    /// Among rooms with messages, by use.
-    pub(super) history: Option<u64>,
 }
 
 /// A person or an agent of a room.
@@ -93,7 +83,6 @@ impl Room {
             id,
             server,
             last_created_at: 0,
-            places: Places::default(),
         }
     }
 

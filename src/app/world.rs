@@ -2,11 +2,12 @@
 
 use super::broadcast::Broadcast;
 use super::history::Item;
+use super::order::Order;
 use super::room::Room;
 use crate::metrics::RoomCounters;
 use crate::rooms::{RoomId, RoomMap};
 use slab::Slab;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// What a shard keeps of its rooms.
@@ -28,46 +29,15 @@ pub struct World {
     bounds: Bounds,
     server: Uuid,
     rooms: Slab<Room>,
-    by_id: RoomMap<usize>,
+    by_id: RoomMap<u32>,
     /// The rooms of all messages that are kept.
-    by_message: HashMap<Uuid, usize>,
+    by_message: HashMap<Uuid, u32, foldhash::quality::RandomState>,
     /// Empty rooms.
     disused: Order,
     /// Rooms with messages.
     spoken: Order,
     history_bytes: usize,
     counters: RoomCounters,
-}
-
-/// Rooms in the order of their last use.
-#[derive(Debug, Default)]
-struct Order {
-    by_use: BTreeMap<u64, usize>,
-    uses: u64,
-}
-
-impl Order {
-    /// The room in `slot` was just used.
-    fn touch(&mut self, place: &mut Option<u64>, slot: usize) {
-        if *place == Some(self.uses) {
-            return;
-        }
-        self.remove(place);
-        self.uses += 1;
-        *place = Some(self.uses);
-        self.by_use.insert(self.uses, slot);
-    }
-
-    fn remove(&mut self, place: &mut Option<u64>) {
-        if let Some(place) = place.take() {
-            self.by_use.remove(&place);
-        }
-    }
-
-    /// The room that was not used for the longest time.
-    fn first(&self) -> Option<usize> {
-        self.by_use.first_key_value().map(|(_, &slot)| slot)
-    }
 }
 
 impl World {
@@ -78,7 +48,7 @@ impl World {
             server,
             rooms: Slab::new(),
             by_id: RoomMap::default(),
-            by_message: HashMap::new(),
+            by_message: HashMap::default(),
             disused: Order::default(),
             spoken: Order::default(),
             history_bytes: 0,
@@ -108,13 +78,13 @@ impl World {
 
     /// A room that exists.
     pub fn room(&self, id: &RoomId) -> Option<&Room> {
-        self.rooms.get(*self.by_id.get(id)?)
+        self.rooms.get(*self.by_id.get(id)? as usize)
     }
 
     /// Changes a room that exists.
     pub fn change<R>(&mut self, id: &RoomId, change: impl FnOnce(&mut Room) -> R) -> Option<R> {
         let slot = *self.by_id.get(id)?;
-        let result = change(self.rooms.get_mut(slot)?);
+        let result = change(self.rooms.get_mut(slot as usize)?);
         self.file(slot);
         Some(result)
     }
@@ -126,7 +96,8 @@ impl World {
                 self.counters.refused += 1;
                 return None;
             }
-            let slot = self.rooms.insert(Room::new(id.clone(), self.server, now_ms));
+            // A place in the slab is 32 bits wide: `--max-rooms` is far below that.
+            let slot = self.rooms.insert(Room::new(id.clone(), self.server, now_ms)) as u32;
             self.by_id.insert(id.clone(), slot);
         }
         self.change(id, change)
@@ -135,51 +106,49 @@ impl World {
     /// Keeps a message of a room, later than all others of it.
     pub fn store(&mut self, id: &RoomId, item: Item) {
         let Some(slot) = self.by_id.get(id).copied() else { return };
-        let Some(room) = self.rooms.get_mut(slot).filter(|_| self.bounds.history_len > 0) else { return };
+        let Some(room) = self.rooms.get_mut(slot as usize).filter(|_| self.bounds.history_len > 0) else { return };
         self.history_bytes += item.bytes();
         self.by_message.insert(item.stamp.id, slot);
         room.history.push(item);
-        self.spoken.touch(&mut room.places.history, slot);
+        self.spoken.touch(slot);
         self.trim(slot);
     }
 
     /// Gives a message that is kept new content. It keeps its place and time.
     pub fn replace(&mut self, message: Uuid, broadcast: Broadcast, extra: Option<Box<[u8]>>) -> bool {
         let Some(slot) = self.by_message.get(&message).copied() else { return false };
-        let Some(room) = self.rooms.get_mut(slot) else { return false };
+        let Some(room) = self.rooms.get_mut(slot as usize) else { return false };
         let before = room.history.bytes();
         if !room.history.replace(message, broadcast, extra) {
             return false;
         }
         self.history_bytes = self.history_bytes - before + room.history.bytes();
-        self.spoken.touch(&mut room.places.history, slot);
+        self.spoken.touch(slot);
         self.trim(slot);
         true
     }
 
     /// A message that is kept, and its room.
     pub fn message(&self, id: Uuid) -> Option<(&Room, &Item)> {
-        let room = self.rooms.get(*self.by_message.get(&id)?)?;
+        let room = self.rooms.get(*self.by_message.get(&id)? as usize)?;
         Some((room, room.history.find(id)?))
     }
 
     /// A room that is read: it counts as used.
     pub fn read(&mut self, id: &RoomId) -> Option<&Room> {
         let slot = *self.by_id.get(id)?;
-        let room = self.rooms.get_mut(slot)?;
-        if room.places.history.is_some() {
-            self.spoken.touch(&mut room.places.history, slot);
+        for order in [&mut self.spoken, &mut self.disused] {
+            if order.contains(slot) {
+                order.touch(slot);
+            }
         }
-        if room.places.disuse.is_some() {
-            self.disused.touch(&mut room.places.disuse, slot);
-        }
-        Some(room)
+        self.rooms.get(slot as usize)
     }
 
     /// Drops what is beyond the bounds, after a message was added to the room in `slot`.
-    fn trim(&mut self, slot: usize) {
+    fn trim(&mut self, slot: u32) {
         let Bounds { history_len, room_bytes, history_bytes, .. } = self.bounds;
-        while let Some(history) = self.rooms.get(slot).map(|room| &room.history).filter(|h| !h.is_empty()) {
+        while let Some(history) = self.rooms.get(slot as usize).map(|room| &room.history).filter(|h| !h.is_empty()) {
             if history.bytes() > room_bytes {
                 self.counters.trimmed_by_room_bytes += 1;
             } else if history.len() <= history_len {
@@ -196,23 +165,24 @@ impl World {
     }
 
     /// Drops the oldest message of the room in `slot`.
-    fn drop_oldest(&mut self, slot: usize) {
-        let Some(room) = self.rooms.get_mut(slot) else { return };
+    fn drop_oldest(&mut self, slot: u32) {
+        let Some(room) = self.rooms.get_mut(slot as usize) else { return };
         if let Some(item) = room.history.pop_oldest() {
             self.history_bytes -= item.bytes();
             self.by_message.remove(&item.stamp.id);
         }
         if room.history.is_empty() {
-            self.spoken.remove(&mut room.places.history);
+            self.spoken.remove(slot);
         }
     }
 
     /// Drops the empty room that was not used for the longest time.
     fn drop_disused(&mut self) -> bool {
-        let Some(mut room) = self.disused.first().and_then(|slot| self.rooms.try_remove(slot)) else { return false };
+        let Some(slot) = self.disused.first() else { return false };
+        let Some(room) = self.rooms.try_remove(slot as usize) else { return false };
         self.counters.dropped += 1;
-        self.disused.remove(&mut room.places.disuse);
-        self.spoken.remove(&mut room.places.history);
+        self.disused.remove(slot);
+        self.spoken.remove(slot);
         self.history_bytes -= room.history.bytes();
         for item in room.history.before(None) {
             self.by_message.remove(&item.stamp.id);
@@ -222,12 +192,12 @@ impl World {
     }
 
     /// Notes whether a room is empty, and that it was just used.
-    fn file(&mut self, slot: usize) {
-        let Some(room) = self.rooms.get_mut(slot) else { return };
+    fn file(&mut self, slot: u32) {
+        let Some(room) = self.rooms.get(slot as usize) else { return };
         if room.online > 0 || !room.waiting.is_empty() {
-            self.disused.remove(&mut room.places.disuse);
+            self.disused.remove(slot);
         } else {
-            self.disused.touch(&mut room.places.disuse, slot);
+            self.disused.touch(slot);
         }
     }
 }

@@ -44,7 +44,7 @@ fn check(world: &World) {
         assert_eq!((room.id(), found.stamp), (id, item.stamp));
     }
     let spoken = world.rooms().filter(|r| !r.history.is_empty()).count();
-    assert_eq!(world.spoken.by_use.len(), spoken);
+    assert_eq!(world.spoken.len(), spoken);
 }
 
 #[test]
