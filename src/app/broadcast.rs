@@ -31,12 +31,33 @@ const PACKET_HEAD: &[u8] = b"42[\"messageBroadcast\",";
 const TIME_GAP: [u8; 13] = [b' '; 13];
 const TIME_MAX: u64 = 9_999_999_999_999;
 
-/// A JSON string of what needs no escapes.
+/// The two digits of every byte.
+const HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        hex[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xf]];
+        byte += 1;
+    }
+    hex
+};
+
+/// A uuid's text in quotes. Every message has half a dozen, and the uuid crate writes them digit by digit.
+fn quoted(uuid: Uuid) -> [u8; Hyphenated::LENGTH + 2] {
+    /// Where the digits of each byte stand between the quotes and hyphens.
+    const PLACES: [usize; 16] = [1, 3, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 29, 31, 33, 35];
+    let mut text = *b"\"________-____-____-____-____________\"";
+    for (place, byte) in PLACES.into_iter().zip(uuid.into_bytes()) {
+        let [high, low] = HEX[usize::from(byte)];
+        (text[place], text[place + 1]) = (high, low);
+    }
+    text
+}
+
+/// A uuid as a JSON string.
 pub fn put_uuid(out: &mut Vec<u8>, uuid: Uuid) {
-    let mut text = [0; Hyphenated::LENGTH];
-    out.push(b'"');
-    out.extend_from_slice(uuid.as_hyphenated().encode_lower(&mut text).as_bytes());
-    out.push(b'"');
+    out.extend_from_slice(&quoted(uuid));
 }
 
 /// A room's id as a JSON string.
@@ -101,10 +122,10 @@ impl Draft {
             out.extend_from_slice(&TIME_GAP);
             out.extend_from_slice(br#","source":"#);
             put_str(out, message.source);
-            out.extend_from_slice(br#","id":""#);
+            out.extend_from_slice(br#","id":"#);
             id = out.len() - start;
-            out.extend_from_slice(&[b'0'; Hyphenated::LENGTH]);
-            out.extend_from_slice(br#"","thought":"#);
+            out.extend_from_slice(&quoted(Uuid::nil()));
+            out.extend_from_slice(br#","thought":"#);
             put_str(out, message.thought);
             for (key, value) in
                 [(br#","actions":"#.as_slice(), message.actions), (br#","attachments":"#, message.attachments)]
@@ -136,8 +157,9 @@ impl Draft {
                 gap.copy_from_slice(digits);
             }
         }
-        if let Some(gap) = array.get_mut(self.id..self.id + Hyphenated::LENGTH) {
-            stamp.id.as_hyphenated().encode_lower(gap);
+        let id = quoted(stamp.id);
+        if let Some(gap) = array.get_mut(self.id..self.id + id.len()) {
+            gap.copy_from_slice(&id);
         }
         Broadcast { frame: self.outline.finish() }
     }

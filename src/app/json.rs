@@ -294,6 +294,9 @@ impl<'a> Iterator for Children<'a> {
 
 /// Appends a string as JSON, in quotes.
 pub fn put_str(out: &mut Vec<u8>, text: &str) {
+    if text.is_empty() {
+        return out.extend_from_slice(br#""""#);
+    }
     // Writing to a Vec does not fail.
     let _ = WriterGenerator::new(out).write_string(text);
 }

@@ -1,8 +1,7 @@
 //! Server frames written in place, and frames prepared once for many.
 
-use crate::wire::websocket::{MAX_HEADER, put_header};
+use crate::wire::websocket::{MAX_HEADER, header, put_header};
 use std::sync::Arc;
-use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 /// Bytes of the header of a frame with a payload of up to 125 bytes, and of one with up to 65,535.
@@ -27,12 +26,7 @@ fn put_text_behind<const HEADER: usize>(out: &mut Vec<u8>, write: impl FnOnce(&m
     out.extend_from_slice(&[0; HEADER]);
     write(out);
     let len = out.len() - start - HEADER;
-    let mut header = [0; MAX_HEADER];
-    let mut room = header.as_mut_slice();
-    let frame = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
-    // A header of a server frame always fits.
-    let _ = frame.format(len as u64, &mut room);
-    let used = MAX_HEADER - room.len();
+    let (header, used) = header(OpCode::Data(Data::Text), len);
     if used != HEADER {
         out.resize(start + used.max(HEADER) + len, 0);
         out.copy_within(start + HEADER..start + HEADER + len, start + used);

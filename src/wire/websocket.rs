@@ -46,8 +46,24 @@ pub struct ServerFrame<'a> {
 
 /// Appends the header of an unfragmented server frame with a payload of `len` bytes.
 pub fn put_header(out: &mut Vec<u8>, opcode: OpCode, len: usize) {
-    let header = FrameHeader { opcode, ..FrameHeader::default() };
-    header.format(len as u64, out).expect("a Vec takes every write");
+    let (header, used) = header(opcode, len);
+    out.extend_from_slice(header.get(..used).unwrap_or_default());
+}
+
+/// The header of an unfragmented server frame with a payload of `len` bytes (RFC 6455 §5.2), and how long it is.
+pub fn header(opcode: OpCode, len: usize) -> ([u8; MAX_HEADER], usize) {
+    let first = 0x80 | u8::from(opcode);
+    match len {
+        0..=125 => ([first, len as u8, 0, 0, 0, 0, 0, 0, 0, 0], 2),
+        126..=0xffff => {
+            let [high, low] = (len as u16).to_be_bytes();
+            ([first, 126, high, low, 0, 0, 0, 0, 0, 0], 4)
+        }
+        _ => {
+            let [a, b, c, d, e, f, g, h] = (len as u64).to_be_bytes();
+            ([first, 127, a, b, c, d, e, f, g, h], 10)
+        }
+    }
 }
 
 /// Appends a close frame; `reason` is cut at a character boundary so that the payload fits 125 bytes.
