@@ -10,9 +10,10 @@
 //! ```
 //!
 //! Targets: HTTP requests, WebSocket frames, Engine.IO payloads, Socket.IO packets, PROXY headers
-//! ([`codecs`]).
+//! ([`codecs`]), TLS records ([`tls`]).
 
 mod codecs;
 #[path = "../codecs/drive.rs"]
 mod drive;
 mod mutation;
+mod tls;

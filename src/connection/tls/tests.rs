@@ -280,4 +280,6 @@ fn what_is_wrong_with_a_certificate_is_said() {
 fn a_connection_can_go_to_another_thread() {
     fn assert_send<T: Send>() {}
     assert_send::<Tls>();
+    // Those who have limits on addresses alone do not pay for it.
+    assert!(size_of::<crate::connection::Front>() <= 64);
 }
