@@ -303,6 +303,10 @@ fn posted_close_packet_ends_the_session_before_it_is_answered() {
 #[test]
 fn poll_that_a_close_packet_has_overtaken_ends_with_a_noop_too() {
     each_worker_count(&[2, 4], ECHO_CALM, |server| {
+        // One shard takes requests in the order sent.
+        if server.flag("--workers") == Some("1") {
+            return;
+        }
         // The session waits a few milliseconds only.
         common::eventually("a poll in time", || {
             let mut polling = Polling::open(server, PATH);
