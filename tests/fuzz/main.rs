@@ -10,10 +10,11 @@
 //! ```
 //!
 //! Targets: HTTP requests, WebSocket frames, Engine.IO payloads, Socket.IO packets, PROXY headers
-//! ([`codecs`]), TLS records ([`tls`]).
+//! ([`codecs`]), TLS records ([`tls`]), and a whole shard with the rooms application, HTTP calls included ([`shard`]).
 
 mod codecs;
 #[path = "../codecs/drive.rs"]
 mod drive;
 mod mutation;
+mod shard;
 mod tls;
