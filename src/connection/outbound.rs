@@ -305,7 +305,8 @@ impl Outbound {
         target.backlog = None;
     }
 
-    /// Writes everything queued in `sink` with one call of `send` where the socket takes it; keeps the rest.
+    /// Writes everything queued in `sink`, with one call of `send` unless there are very many ranges; keeps what the socket
+    /// does not take.
     pub fn flush(&mut self, sink: SinkKey, send: &mut impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Flushed {
         let Some(target) = self.sinks.get_mut(sink.0 as usize) else { return Flushed::All };
         if target.backlog.is_some() {
@@ -316,6 +317,7 @@ impl Outbound {
         target.tail = NONE;
         let Some(entry) = self.entries.get(first as usize).copied() else { return Flushed::All };
         let total: usize = chain(&self.entries, first).map(|e| (e.end - e.start) as usize).sum();
+        let mut offered = total;
         let sent = if entry.next == NONE {
             send(&[IoSlice::new(range(&self.batches, entry))])
         } else if total <= MERGE_MAX {
@@ -327,12 +329,14 @@ impl Outbound {
         } else {
             let slices: Vec<_> =
                 chain(&self.entries, first).take(SLICES_MAX).map(|e| IoSlice::new(range(&self.batches, e))).collect();
+            offered = slices.iter().map(|s| s.len()).sum();
             send(&slices)
         };
         let Ok(mut sent) = sent else { return Flushed::Broken };
         if sent >= total {
             return Flushed::All;
         }
+        let is_full = sent < offered;
         let mut backlog = Backlog::default();
         for e in chain(&self.entries, first) {
             let len = (e.end - e.start) as usize;
@@ -347,7 +351,7 @@ impl Outbound {
         if let Some(target) = self.sinks.get_mut(sink.0 as usize) {
             target.backlog = Some(Box::new(backlog));
         }
-        Flushed::Blocked(left)
+        if is_full { Flushed::Blocked(left) } else { self.flush_backlog(sink, send) }
     }
 
     fn flush_backlog(&mut self, sink: SinkKey, send: &mut impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Flushed {
@@ -431,3 +435,6 @@ fn keep(batches: &[Rc<Vec<u8>>], entry: Entry, sent: u32) -> Slice {
     let buffer = batches.get(entry.batch as usize).map(Rc::clone).unwrap_or_default();
     Slice { buffer, start, end: entry.end }
 }
+
+#[cfg(test)]
+mod tests;
