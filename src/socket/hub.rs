@@ -433,8 +433,8 @@ impl<A: App> Hub<A> {
     }
 
     pub(super) fn end_turn(&mut self, engine: &mut Engine) {
-        let sockets = &self.sockets;
+        let (sockets, here) = (&self.sockets, self.sockets.len() - self.recovery.away());
         let is_known = |key: SocketKey| sockets.get(key.slot as usize).is_some_and(|s| s.generation == key.generation);
-        self.recovery.end_turn(&engine.out, &mut self.members, engine.now.mono_ms, sockets.len(), is_known);
+        self.recovery.end_turn(&engine.out, &mut self.members, engine.now.mono_ms, here, is_known);
     }
 }

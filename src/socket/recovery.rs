@@ -141,7 +141,7 @@ impl Recovery {
     }
 
     /// The turn ends: its events are kept; those too old or too many are dropped. `is_known`: whether a socket is there,
-    /// connected or away; `sockets`: how many are.
+    /// connected or away; `sockets`: how many are connected (clients that come and go are not to make it grow).
     pub(super) fn end_turn(
         &mut self,
         out: &Outbound,
