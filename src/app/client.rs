@@ -30,6 +30,8 @@ pub struct Client {
     pub(super) log_filters: Option<Box<Filters>>,
 }
 
+const _: () = assert!(size_of::<Client>() <= 88);
+
 /// Agents and users that one socket may bring into its rooms, whatever else is set.
 pub const PARTIES_MIN: usize = 1024;
 /// The same for each room that it may be in.

@@ -32,6 +32,8 @@ pub struct Connection {
     pub front: Option<Box<Front>>,
 }
 
+const _: () = assert!(size_of::<Connection>() <= 72);
+
 /// What a connection has besides what it speaks: with TLS, from a trusted proxy, or where limits on addresses are set.
 #[derive(Debug, Default)]
 pub struct Front {

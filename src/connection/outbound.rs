@@ -6,16 +6,22 @@
 //! sink is written once. Only what a socket did not take is kept, by reference to the batch, in the sink's backlog: an idle
 //! sink owns no heap memory.
 
+mod backlog;
+
 use slab::Slab;
-use std::collections::VecDeque;
+use smallvec::SmallVec;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
+
+use backlog::Backlog;
+pub use backlog::Slice;
 
 const NONE: u32 = u32::MAX;
 /// Up to this many bytes are copied together for one plain write; above, slices are handed to the kernel as they are.
 const MERGE_MAX: usize = 16 * 1024;
-/// Slices per write; the kernel takes at most 1,024.
-const SLICES_MAX: usize = 256;
+/// Slices per write, gathered without heap memory.
+const SLICES_MAX: usize = 64;
+type Slices<'a> = SmallVec<[IoSlice<'a>; SLICES_MAX]>;
 /// The batch of everything that is meant for one sink only.
 const DIRECT: u32 = 0;
 
@@ -51,33 +57,7 @@ struct Sink {
     backlog: Option<Box<Backlog>>,
 }
 
-#[derive(Default)]
-struct Backlog {
-    slices: VecDeque<Slice>,
-    bytes: usize,
-    /// Bytes that do not count towards a limit.
-    exempt: usize,
-}
-
-/// A range of shared bytes.
-#[derive(Clone, Debug)]
-pub struct Slice {
-    buffer: Rc<Vec<u8>>,
-    start: u32,
-    end: u32,
-}
-
-impl Slice {
-    /// A range of `buffer`.
-    pub fn new(buffer: Rc<Vec<u8>>, range: (u32, u32)) -> Self {
-        Self { buffer, start: range.0, end: range.1 }
-    }
-
-    /// The bytes of the range.
-    pub fn bytes(&self) -> &[u8] {
-        self.buffer.get(self.start as usize..self.end as usize).unwrap_or_default()
-    }
-}
+const _: () = assert!(size_of::<Sink>() <= 24);
 
 /// What became of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,28 +297,40 @@ impl Outbound {
         target.tail = NONE;
         let Some(entry) = self.entries.get(first as usize).copied() else { return Flushed::All };
         let total: usize = chain(&self.entries, first).map(|e| (e.end - e.start) as usize).sum();
-        let mut offered = total;
-        let sent = if entry.next == NONE {
-            send(&[IoSlice::new(range(&self.batches, entry))])
-        } else if total <= MERGE_MAX {
+        if entry.next != NONE && total <= MERGE_MAX {
             self.scratch.clear();
             for e in chain(&self.entries, first) {
                 self.scratch.extend_from_slice(range(&self.batches, e));
             }
-            send(&[IoSlice::new(&self.scratch)])
-        } else {
-            let slices: Vec<_> =
-                chain(&self.entries, first).take(SLICES_MAX).map(|e| IoSlice::new(range(&self.batches, e))).collect();
-            offered = slices.iter().map(|s| s.len()).sum();
-            send(&slices)
-        };
-        let Ok(mut sent) = sent else { return Flushed::Broken };
-        if sent >= total {
-            return Flushed::All;
+            return match send(&[IoSlice::new(&self.scratch)]) {
+                Ok(sent) if sent < total => self.keep_rest(sink, first, sent),
+                Ok(_) => Flushed::All,
+                Err(_) => Flushed::Broken,
+            };
         }
-        let is_full = sent < offered;
+        let mut at = first;
+        while at != NONE {
+            let (mut slices, mut next) = (Slices::new(), NONE);
+            for e in chain(&self.entries, at).take(SLICES_MAX) {
+                slices.push(IoSlice::new(range(&self.batches, e)));
+                next = e.next;
+            }
+            let offered = slices.iter().map(|s| s.len()).sum();
+            let sent = send(&slices);
+            drop(slices);
+            match sent {
+                Ok(sent) if sent < offered => return self.keep_rest(sink, at, sent),
+                Ok(_) => at = next,
+                Err(_) => return Flushed::Broken,
+            }
+        }
+        Flushed::All
+    }
+
+    /// Keeps what this turn queued from entry `at` on but for the first `sent` bytes.
+    fn keep_rest(&mut self, sink: SinkKey, at: u32, mut sent: usize) -> Flushed {
         let mut backlog = Backlog::default();
-        for e in chain(&self.entries, first) {
+        for e in chain(&self.entries, at) {
             let len = (e.end - e.start) as usize;
             if sent >= len {
                 sent -= len;
@@ -351,15 +343,16 @@ impl Outbound {
         if let Some(target) = self.sinks.get_mut(sink.0 as usize) {
             target.backlog = Some(Box::new(backlog));
         }
-        if is_full { Flushed::Blocked(left) } else { self.flush_backlog(sink, send) }
+        Flushed::Blocked(left)
     }
 
     fn flush_backlog(&mut self, sink: SinkKey, send: &mut impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Flushed {
         let Some(target) = self.sinks.get_mut(sink.0 as usize) else { return Flushed::All };
         while let Some(backlog) = target.backlog.as_mut() {
-            let slices: Vec<_> = backlog.slices.iter().take(SLICES_MAX).map(|s| IoSlice::new(s.bytes())).collect();
+            let slices: Slices<'_> = backlog.slices.iter().take(SLICES_MAX).map(|s| IoSlice::new(s.bytes())).collect();
             let offered: usize = slices.iter().map(|s| s.len()).sum();
             let Ok(sent) = send(&slices) else { return Flushed::Broken };
+            drop(slices);
             backlog.advance(sent);
             if backlog.slices.is_empty() {
                 target.backlog = None;
@@ -390,30 +383,6 @@ impl Outbound {
 /// Batches, and the capacity of each, that are kept for the next turn.
 const BATCHES_KEEP: usize = 256;
 const BATCH_KEEP: usize = 256 * 1024;
-
-impl Backlog {
-    fn push(&mut self, slice: Slice) {
-        self.bytes += (slice.end - slice.start) as usize;
-        self.slices.push_back(slice);
-    }
-
-    fn counted(&self) -> usize {
-        self.bytes.saturating_sub(self.exempt)
-    }
-
-    fn advance(&mut self, mut sent: usize) {
-        self.bytes -= sent.min(self.bytes);
-        while let Some(front) = self.slices.front_mut() {
-            let len = (front.end - front.start) as usize;
-            if sent < len {
-                front.start += sent as u32;
-                return;
-            }
-            sent -= len;
-            self.slices.pop_front();
-        }
-    }
-}
 
 fn chain(entries: &[Entry], first: u32) -> impl Iterator<Item = Entry> + '_ {
     std::iter::successors(entries.get(first as usize).copied(), |e| entries.get(e.next as usize).copied())

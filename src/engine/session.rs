@@ -46,6 +46,8 @@ pub struct Session {
     pub credential: Option<Box<Credential>>,
 }
 
+const _: () = assert!(size_of::<Session>() <= 72);
+
 /// What carries a session now.
 #[derive(Debug)]
 pub(super) enum Transport {

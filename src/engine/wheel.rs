@@ -41,11 +41,14 @@ pub enum TimerKind {
     App,
 }
 
+/// A timer with the low bits of its tick, which is less than 2^30 ticks ahead. Every session has one to three of them.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    tick: u64,
+    tick: u32,
     timer: Timer,
 }
+
+const _: () = assert!(size_of::<Entry>() == 16);
 
 /// The wheel: `LEVELS` rings of 64 slots; a slot of ring `l` spans 64^l ticks. Reach: 64^5 ticks, about 12 days.
 #[derive(Debug)]
@@ -82,19 +85,19 @@ impl Wheel {
         let reach = (1u64 << (BITS * LEVELS as u32)) - 1;
         let tick = at_ms.div_ceil(TICK_MS).clamp(self.tick + 1, self.tick + reach);
         self.armed += 1;
-        self.place(Entry { tick, timer });
+        self.place(tick, timer);
     }
 
     /// An entry belongs to the ring of the highest digit in which its tick differs from the present one.
-    fn place(&mut self, entry: Entry) {
-        let differing = entry.tick ^ self.tick;
+    fn place(&mut self, tick: u64, timer: Timer) {
+        let differing = tick ^ self.tick;
         let level = ((63 - (differing | 1).leading_zeros()) / BITS).min(LEVELS as u32 - 1) as usize;
-        let slot = (entry.tick >> (BITS * level as u32)) as usize % SLOTS;
+        let slot = (tick >> (BITS * level as u32)) as usize % SLOTS;
         if let Some(occupied) = self.occupied.get_mut(level) {
             *occupied |= 1 << slot;
         }
         if let Some(list) = self.slots.get_mut(level * SLOTS + slot) {
-            list.push(entry);
+            list.push(Entry { tick: tick as u32, timer });
         }
     }
 
@@ -121,12 +124,13 @@ impl Wheel {
             }
             *occupied &= !(1 << slot);
             let list = self.slots.get_mut(level * SLOTS + slot).map(std::mem::take).unwrap_or_default();
-            for entry in list {
-                if entry.tick <= self.tick {
-                    self.armed -= 1;
-                    due.push(entry.timer);
-                } else {
-                    self.place(entry);
+            for Entry { tick, timer } in list {
+                match u64::from(tick.wrapping_sub(self.tick as u32)) {
+                    0 => {
+                        self.armed -= 1;
+                        due.push(timer);
+                    }
+                    ahead => self.place(self.tick + ahead, timer),
                 }
             }
         }
@@ -170,8 +174,9 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) % bound
         };
-        let mut wheel = Wheel::new(123_456);
-        let mut now = 123_456;
+        // The low bits of a tick begin anew on the way.
+        let mut now = (1 << 32) - 100_000;
+        let mut wheel = Wheel::new(now);
         let mut deadlines = Vec::new();
         let mut fired = 0;
         for round in 0..20_000 {
@@ -195,7 +200,7 @@ mod tests {
                 fired += 1;
             }
         }
-        assert!(fired > 5_000);
+        assert!(fired > 5_000 && now > 1 << 32);
         assert_eq!(wheel.len(), deadlines.iter().flatten().count());
     }
 

@@ -14,6 +14,8 @@ pub struct Member {
     pub sink: SinkKey,
 }
 
+const _: () = assert!(size_of::<Member>() == 8);
+
 /// A socket's place in a room.
 #[derive(Clone, Copy, Debug)]
 pub struct Membership {
