@@ -183,7 +183,7 @@ pub struct Config {
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000), value_name = "N", help_heading = "Limits")]
     pub max_connections_per_ip: u32,
 
-    /// New connections a second from one address; 0: no limit [0 to 1000000]
+    /// New connections a second from one address, more are answered 429; 0: no limit [0 to 1000000]
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000), value_name = "N", help_heading = "Limits")]
     pub rate_connections: u32,
 

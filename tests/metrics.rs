@@ -75,6 +75,17 @@ fn limit_that_strikes_is_counted_by_name() {
         let _third = std::net::TcpStream::connect(server.addr());
         reaches(&server, "sockeye_cut_offs_total{limit=\"address connections\"", 1);
     });
+    each_own(&["--rate-connections", "1"], |server| {
+        let series = "sockeye_cut_offs_total{limit=\"address rate\"";
+        // Those that are told count as those that are reset.
+        let served = (0..10).filter(|_| {
+            let Ok(stream) = std::net::TcpStream::connect(server.addr()) else { return false };
+            let mut http = Http { stream, buffer: Vec::new() };
+            http.request("GET", "/", "", b"");
+            http.try_response(false, common::LIMIT).is_ok_and(|response| response.status != 429)
+        });
+        reaches(&server, series, 10 - served.count() as u64);
+    });
     each_own(&["--request-timeout", "300ms"], |server| {
         let mut slow = Http::connect(&server);
         slow.send("GET / HT");

@@ -129,9 +129,42 @@ fn header_comes_before_tls() {
     }
 }
 
+#[test]
+fn client_over_its_rate_is_told_so_behind_the_header_and_tls() {
+    for (io, workers) in common::matrix::cells(&[1, 2]) {
+        let (identity, workers) = (Identity::new(), workers.to_string());
+        let own = ["--io", io, "--workers", &workers, "--rate-connections", "2"];
+        let proxied = ["--trusted-proxy", "127.0.0.1", "--proxy-protocol"];
+        let server = Server::start(&[&own, &proxied[..], &identity.flags()].concat());
+        let config = identity.client_config(ALL_VERSIONS);
+        let through = common::tls::tunnel_after(&server, config, b"PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\n");
+        let told = |begin: &dyn Fn() -> Http| {
+            (0..100).find_map(|_| {
+                let mut http = begin();
+                http.request("GET", "/nothing", "", b"");
+                let response = http.try_response(false, LIMIT).ok()?;
+                (response.status != 404).then_some((response, http))
+            })
+        };
+        let plainly = || {
+            let mut http = Http::connect(&server);
+            http.send("PROXY TCP4 192.0.2.2 127.0.0.1 1 2\r\n");
+            http
+        };
+        for begin in [&plainly as &dyn Fn() -> Http, &|| Http::connect(&through)] {
+            let (response, mut http) = told(begin).expect("an answer that is no 404");
+            assert_eq!((response.status, response.header("retry-after")), (429, Some("1")));
+            assert!(response.closes());
+            http.ends();
+        }
+    }
+}
+
 fn forwarded(http: &mut Http, chain: &str) -> u16 {
     http.request("GET", "/nothing", &format!("X-Forwarded-For: {chain}\r\n"), b"");
-    http.response().status
+    let response = http.response();
+    assert_eq!((response.header("retry-after"), response.closes()), ((response.status == 429).then_some("1"), false));
+    response.status
 }
 
 #[test]

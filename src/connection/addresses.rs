@@ -52,7 +52,10 @@ struct Stripe {
 #[derive(Debug, Default)]
 struct Entry {
     open: u32,
+    /// Connections that are served.
     bucket: Bucket,
+    /// Connections beyond those, to be told so.
+    told: Bucket,
 }
 
 /// A connection's place among those of its address; dropped, it is free again.
@@ -72,6 +75,21 @@ impl Addresses {
 
     /// Counts a new connection of `address`, unless it has too many or opens them too fast.
     pub fn enter(self: &Arc<Self>, address: IpAddr, now_ms: u64) -> Result<Ticket, Excess> {
+        self.count(address, now_ms, |entry| &mut entry.bucket)
+    }
+
+    /// Counts a new connection of `address` that came too fast and is to be told so. Of these it may have as many a second
+    /// again.
+    pub fn enter_to_be_told(self: &Arc<Self>, address: IpAddr, now_ms: u64) -> Result<Ticket, Excess> {
+        self.count(address, now_ms, |entry| &mut entry.told)
+    }
+
+    fn count(
+        self: &Arc<Self>,
+        address: IpAddr,
+        now_ms: u64,
+        bucket: fn(&mut Entry) -> &mut Bucket,
+    ) -> Result<Ticket, Excess> {
         let key = key(address);
         let mut stripe = self.stripe(key);
         if stripe.passed > PASSED_MAX {
@@ -83,7 +101,7 @@ impl Addresses {
         if self.limits.connections != 0 && entry.open >= self.limits.connections {
             return Err(Excess::Connections);
         }
-        if !entry.bucket.take(self.limits.per_second, now_ms) {
+        if !bucket(entry).take(self.limits.per_second, now_ms) {
             return Err(Excess::Rate);
         }
         if is_known && entry.open == 0 {
@@ -126,7 +144,8 @@ impl Addresses {
 impl Stripe {
     /// Makes room among the entries without a connection. Linear, but at most once in [`PASSED_MAX`] / 2 connections.
     fn forget(&mut self, now_ms: u64) {
-        self.entries.retain(|_, entry| entry.open > 0 || !entry.bucket.is_full(now_ms));
+        let rests = |entry: &Entry| entry.bucket.is_full(now_ms) && entry.told.is_full(now_ms);
+        self.entries.retain(|_, entry| entry.open > 0 || !rests(entry));
         self.passed = self.entries.values().filter(|entry| entry.open == 0).count();
         if self.passed > PASSED_MAX / 2 {
             self.entries.retain(|_, entry| entry.open > 0);
@@ -209,6 +228,21 @@ mod tests {
         let opened = |now_ms| (0..10).filter(|_| table.enter(ada, now_ms).is_ok()).count();
         assert_eq!([opened(0), opened(0), opened(334), opened(334), opened(5_000)], [3, 0, 1, 0, 3]);
         assert_eq!(table.enter(ada, 5_000).unwrap_err(), Excess::Rate);
+    }
+
+    #[test]
+    fn as_many_a_second_again_are_told_that_they_are_too_fast_and_count_as_well() {
+        let (table, ada) = (table(5, 3), address("192.0.2.1"));
+        let told = |now_ms| (0..10).filter(|_| table.enter_to_be_told(ada, now_ms).is_ok()).count();
+        let served: Vec<_> = (0..3).map(|_| table.enter(ada, 0).expect("room")).collect();
+        assert_eq!([told(0), told(0), told(334)], [3, 0, 1]);
+        assert!(table.enter(ada, 334).is_ok(), "those that are told slow down nobody");
+        assert_eq!(table.enter_to_be_told(ada, 334).unwrap_err(), Excess::Rate);
+        let kept: Vec<_> = (0..2).map(|_| table.enter_to_be_told(ada, 5_000).expect("room")).collect();
+        assert_eq!(table.enter_to_be_told(ada, 5_000).unwrap_err(), Excess::Connections);
+        assert_eq!(table.enter(ada, 5_000).unwrap_err(), Excess::Connections);
+        drop((served, kept));
+        assert!(table.enter(ada, 5_000).is_ok());
     }
 
     #[test]

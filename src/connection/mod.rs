@@ -39,6 +39,8 @@ const _: () = assert!(size_of::<Connection>() <= 72);
 pub struct Front {
     /// Its place among those of its address.
     pub ticket: Option<Ticket>,
+    /// Whether it came too fast after others of its address: it is told so when it asks for something, and ends.
+    pub is_too_fast: bool,
     /// While a PROXY header is awaited: what has come of it.
     pub header: Option<Box<Vec<u8>>>,
     /// The trusted proxy that it comes from, whose requests say which client's they are.

@@ -9,12 +9,20 @@ use crate::connection::{Connection, Front, Http, Security, Stage};
 use crate::metrics::CutOff;
 use std::net::IpAddr;
 
+/// How a new connection is let in.
+pub(super) struct Admission {
+    pub(super) ticket: Option<Ticket>,
+    pub(super) is_too_fast: bool,
+}
+
 impl Engine {
     /// Takes up a new connection that speaks HTTP, within TLS or not; `None` at a limit.
     pub fn accept(&mut self, peer: IpAddr, security: Security) -> Option<ConnectionKey> {
         let is_proxy = self.settings.proxies.trust(peer);
+        let Admission { ticket, is_too_fast } = self.admit(peer)?;
         let front = Front {
-            ticket: self.ticket_of(peer)?,
+            ticket,
+            is_too_fast,
             header: (is_proxy && self.settings.proxies.send_header).then(Box::default),
             proxy: (is_proxy && !self.settings.proxies.send_header).then_some(peer),
             tls: match security {
@@ -31,17 +39,25 @@ impl Engine {
         self.insert_connection(peer, front)
     }
 
-    /// A place for a connection of `address`, if places are limited, which they are not for a trusted proxy itself. `None`:
-    /// there is no place.
-    pub(super) fn ticket_of(&mut self, address: IpAddr) -> Option<Option<Ticket>> {
-        if self.settings.addresses.is_none() || self.settings.proxies.trust(address) {
-            return Some(None);
+    /// Lets in a new connection of `address`, be it to tell it that it came too fast. `None`: it is to be closed.
+    pub(super) fn admit(&mut self, address: IpAddr) -> Option<Admission> {
+        match self.ticket_of(address) {
+            Ok(ticket) => Some(Admission { ticket, is_too_fast: false }),
+            Err(Excess::Connections) => None,
+            Err(Excess::Rate) => {
+                let addresses = self.settings.addresses.as_ref()?;
+                let ticket = addresses.enter_to_be_told(address, self.now.mono_ms).ok()?;
+                Some(Admission { ticket: Some(ticket), is_too_fast: true })
+            }
         }
-        self.enter(address).ok()
     }
 
-    fn enter(&mut self, address: IpAddr) -> Result<Option<Ticket>, Excess> {
+    /// A place for a connection of `address`, if places are limited, which they are not for a trusted proxy itself.
+    pub(super) fn ticket_of(&mut self, address: IpAddr) -> Result<Option<Ticket>, Excess> {
         let Some(addresses) = &self.settings.addresses else { return Ok(None) };
+        if self.settings.proxies.trust(address) {
+            return Ok(None);
+        }
         let entered = addresses.enter(address, self.now.mono_ms);
         if let Err(excess) = entered {
             tracing::debug!(%address, ?excess, "refused");

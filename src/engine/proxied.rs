@@ -1,5 +1,6 @@
 //! Connections and requests that trusted proxies pass on: whose they are, for limits and logs.
 
+use super::admission::Admission;
 use super::{ConnectionKey, Engine};
 use crate::connection::Front;
 use crate::connection::addresses::Ticket;
@@ -40,7 +41,7 @@ impl Engine {
     /// The header of a connection said whose it is. `false`: it may not have another one, and is closed.
     fn name_client(&mut self, key: ConnectionKey, source: Source) -> bool {
         if let Source::Client(client) = source {
-            let Some(ticket) = self.ticket_of(client) else {
+            let Some(Admission { ticket, is_too_fast }) = self.admit(client) else {
                 self.kill_connection(key, ConnectionEnd::Refused);
                 return false;
             };
@@ -49,6 +50,7 @@ impl Engine {
             connection.peer = client;
             if let Some(front) = &mut connection.front {
                 front.ticket = ticket;
+                front.is_too_fast = is_too_fast;
                 front.proxy = is_proxy.then_some(client);
             }
         }
@@ -59,10 +61,14 @@ impl Engine {
     }
 
     /// A request came: if a trusted proxy passes it on, the connection counts for its client from now on. `false`: that client
-    /// is at a limit.
+    /// is at a limit, or was when the connection began.
     pub fn attribute(&mut self, key: ConnectionKey, head: &Head<'_>) -> bool {
         let Some(connection) = self.connection(key) else { return true };
-        let Some(proxy) = connection.front.as_ref().and_then(|front| front.proxy) else { return true };
+        let Some(front) = connection.front.as_deref() else { return true };
+        if front.is_too_fast {
+            return false;
+        }
+        let Some(proxy) = front.proxy else { return true };
         let client = self.settings.proxies.client(head.headers("x-forwarded-for")).unwrap_or(proxy);
         if connection.peer == client {
             return true;
@@ -70,8 +76,8 @@ impl Engine {
         // The place of the client before is free again, whatever becomes of this one.
         self.assign(key, proxy, None);
         let ticket = self.ticket_of(client);
-        let is_let_in = ticket.is_some();
-        if let Some(ticket) = ticket {
+        let is_let_in = ticket.is_ok();
+        if let Ok(ticket) = ticket {
             self.assign(key, client, ticket);
         }
         is_let_in

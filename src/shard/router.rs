@@ -1,7 +1,7 @@
 //! What a request is for, decided from its head.
 
 use super::{ConnectionKey, Shard};
-use crate::connection::Purpose;
+use crate::connection::{Connection, Purpose, Stage};
 use crate::engine::{Mount, Protocol, Refusal, SessionKey};
 use crate::wire::http::{Head, Method, Upgrade};
 use crate::wire::sid::Sid;
@@ -21,6 +21,8 @@ pub struct Routes {
 const PLAIN_WEBSOCKET: &str = "/websocket";
 const FORBIDDEN_ORIGIN: &str = "This origin is not allowed.";
 const TOO_MANY: &str = "Too many connections of this address, or too fast.";
+/// RFC 9110 §10.2.3. A connection may end at any time, and a rate's second is over by then.
+const RETRY_SOON: &str = "Retry-After: 1\r\n";
 pub(super) const SHUTS_DOWN: &str = "The server shuts down.";
 const VERSION_13: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
 
@@ -72,9 +74,10 @@ impl From<Refusal> for Verdict {
 impl<P: Protocol> Shard<P> {
     pub(super) fn route(&mut self, key: ConnectionKey, head: &Head<'_>) -> Verdict {
         let origin = self.engine.settings.cors.check(head.header("origin"));
-        if let Some(http) = self.engine.http_mut(key) {
+        if let Some(Connection { stage: Stage::Http(http), front, .. }) = self.engine.connection_mut(key) {
             http.head_only = head.method == Method::Head;
             http.origin = origin.ok().flatten();
+            http.close |= front.as_ref().is_some_and(|front| front.is_too_fast);
         }
         let is_engine = self.routes.is_engine(head.path);
         if head.method == Method::Options {
@@ -108,10 +111,9 @@ impl<P: Protocol> Shard<P> {
 
     /// Refuses a request in the words of those who own the path.
     fn refuse(&self, is_call: bool, status: u16, message: &str) -> Verdict {
-        if !is_call {
-            return Verdict::refuse(status, message);
-        }
-        Verdict::Answer { status, json: self.protocol.refusal(status, message), extra: String::new() }
+        let json = if is_call { self.protocol.refusal(status, message) } else { Verdict::error_json(message) };
+        let extra = if status == 429 { RETRY_SOON } else { "" }.to_owned();
+        Verdict::Answer { status, json, extra }
     }
 
     /// The order of the checks is the contract's: transport, sid, method, upgrade, version.
