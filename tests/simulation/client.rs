@@ -480,7 +480,9 @@ impl Crowd {
             if !certain {
                 claim.until_us = None;
             } else if session.connected {
-                claim.until_us = (now_us + window_us).checked_sub(TRANSIT_US);
+                // Events are kept for the window from when they are sent. The first one missed may have waited behind an
+                // answer that was on its way for long, and have been on its way itself.
+                claim.until_us = (now_us + window_us).checked_sub(2 * TRANSIT_US);
             }
         }
         let pause_us = if self.random.chance(300) { 0 } else { self.random.range(1, 4_000_000) };
