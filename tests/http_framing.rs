@@ -224,6 +224,15 @@ fn malformed_request_line_is_400() {
 }
 
 #[test]
+fn bytes_that_are_no_http_are_refused_at_once() {
+    each_driver(ECHO_CALM, |server| {
+        for bytes in [&b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..], b"\0\0\0", b"\x80\x2e\x01"] {
+            assert_refused(server, &[400], &format!("{bytes:?}"), bytes);
+        }
+    });
+}
+
+#[test]
 fn malformed_header_is_400() {
     each_driver(ECHO_CALM, |server| {
         for header in [

@@ -48,7 +48,10 @@ impl HeadEnd {
             match (line.len(), self.start) {
                 (2, Some(_)) => return Ok(Some(end)),
                 (2, None) => self.empty_lines += 1,
-                (_, None) => self.start = Some(self.line),
+                (_, None) => {
+                    check_request_line(line)?;
+                    self.start = Some(self.line);
+                }
                 (_, Some(_)) => {}
             }
             if self.empty_lines > MAX_EMPTY_LINES {
@@ -57,12 +60,25 @@ impl HeadEnd {
             (self.line, self.looked_at) = (end, end);
         }
         self.looked_at = bytes.len();
+        // What is no HTTP at all (TLS, say) may never end a line.
+        if self.start.is_none() {
+            check_request_line(bytes.get(self.line..).unwrap_or_default())?;
+        }
         if bytes.len() >= MAX_HEAD { Err(HeadError::TooLarge) } else { Ok(None) }
     }
 
     /// Where the request line begins.
     pub fn start(&self) -> usize {
         self.start.unwrap_or(0)
+    }
+}
+
+/// Whether a request line, or an empty one, may begin so: a method is a token (RFC 9110 §5.6.2).
+fn check_request_line(line: &[u8]) -> Result<(), HeadError> {
+    let may_begin = |byte: u8| byte.is_ascii_alphanumeric() || b"\r!#$%&'*+-.^_`|~".contains(&byte);
+    match line.first() {
+        Some(&byte) if !may_begin(byte) => Err(HeadError::Malformed("a request line is expected")),
+        _ => Ok(()),
     }
 }
 

@@ -314,6 +314,16 @@ fn empty_lines_in_front_are_tolerated_but_few() {
 }
 
 #[test]
+fn what_cannot_become_a_request_is_refused_before_a_line_ends() {
+    for bytes in [&b"\x16\x03\x01\x02\0"[..], b"\0", b" GET", b"\r\n\xff", b"\r\n\r\n("] {
+        assert_eq!(parse_head(bytes).map_err(|error| error.status()).err(), Some(400), "{bytes:?}");
+    }
+    for bytes in [&b"\r"[..], b"\r\n\r", b"g", b"\r\n!"] {
+        assert!(matches!(parse_head(bytes), Ok(None)), "{bytes:?}");
+    }
+}
+
+#[test]
 fn incomplete_heads_are_awaited_and_large_ones_refused() {
     let text = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     for len in 0..text.len() {
