@@ -1,7 +1,10 @@
-//! What the source tree promises of itself: layers, where `unsafe` may be, short files, nothing left undone.
+//! What the source tree promises of itself: layers, where `unsafe` may be, short files, nothing left undone; and what
+//! others may do with what is built from it.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What each layer may import, besides itself.
 const LAYERS: [(&str, &[&str]); 10] = [
@@ -28,6 +31,22 @@ const LINES_MAX: usize = 400;
 
 /// Files that are longer, and how long they may be.
 const LONGER: [(&str, usize); 3] = [("connection/outbound.rs", 440), ("socket/hub.rs", 440), ("driver/tests.rs", 500)];
+
+/// Licences (SPDX) that ask for no more than a notice. A dependency that offers others besides is to be looked at.
+const LICENCES: [&str; 12] = [
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "ISC",
+    "LLVM-exception",
+    "MIT",
+    "MIT-0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
 
 /// Path below `src/`, text without comments.
 fn sources() -> Vec<(String, String)> {
@@ -109,6 +128,27 @@ fn files_are_short_and_nothing_is_left_undone() {
         }
         let undone = ["TODO", "FIXME", "todo!", "unimplemented!"].into_iter().filter(|word| text.contains(word));
         found.extend(undone.map(|word| format!("{name}: {word}")));
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn dependencies_have_licences_that_ask_for_a_notice_only() {
+    let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+    let args = ["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", &target];
+    let cargo = env::var_os("CARGO").expect("cargo runs this");
+    let output = Command::new(cargo).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let packages = metadata["packages"].as_array().expect("packages");
+    assert!(packages.len() > 50, "the dependencies are not where they were");
+    let mut found = Vec::new();
+    for package in packages {
+        let licence = package["license"].as_str().unwrap_or("none");
+        let mut names = licence.split([' ', '/', '(', ')']).filter(|word| !["", "AND", "OR", "WITH"].contains(word));
+        if !names.all(|name| LICENCES.contains(&name)) {
+            found.push(format!("{}: {licence}", package["name"]));
+        }
     }
     assert_none(&found);
 }
