@@ -11,6 +11,7 @@ pub mod http;
 pub mod json;
 pub mod matrix;
 pub mod nginx;
+pub mod random;
 pub mod rooms;
 pub mod scripts;
 pub mod server;

@@ -5,7 +5,8 @@ use sockeye::wire::websocket::split_server_frame;
 use sockeye::wire::{engine, proxy, socket};
 
 use crate::drive::{Got, engine_packets, http_requests, pieces, put_client_frame, websocket_messages};
-use crate::mutation::{Random, fuzz, outcome};
+use crate::mutation::{fuzz, outcome};
+use crate::random::Random;
 
 /// What kinds of messages there are.
 fn kinds(messages: &[Got]) -> Vec<std::mem::Discriminant<Got>> {

@@ -5,62 +5,43 @@ use std::env;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::random::Random;
+
 /// Inputs of one seed: what is found is mutated further within a seed only, so that a seed alone replays it.
 const CASES: usize = 3_000;
 /// Bytes of an input.
 const LEN_MAX: usize = 4_096;
 const SECONDS: u64 = 2;
 
-/// SplitMix64.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    /// Changes `input` in one to five places; `tokens` mean something to the target.
-    fn mutate(&mut self, input: &mut Vec<u8>, tokens: &[&[u8]]) {
-        for _ in 0..=self.below(5) {
-            let at = self.below(input.len() + 1);
-            let token = tokens[self.below(tokens.len())];
-            match (self.below(9), input.get_mut(at)) {
-                (0, Some(byte)) => *byte ^= 1 << self.below(8),
-                (1, Some(byte)) => *byte = self.next() as u8,
-                (2, Some(byte)) => *byte = byte.wrapping_add([1, 255][self.below(2)]),
-                (3, Some(_)) => {
-                    let end = (at + token.len()).min(input.len());
-                    input.splice(at..end, token.iter().copied());
-                }
-                (4, _) => drop(input.splice(at..at, token.iter().copied())),
-                (5, Some(_)) => {
-                    let end = (at + 1 + self.below(8)).min(input.len());
-                    input.drain(at..end);
-                }
-                (6 | 7, _) => {
-                    let end = (at + self.below(32)).min(input.len());
-                    let part = input[at..end].to_vec();
-                    let to = self.below(input.len() + 1);
-                    input.splice(to..to, part);
-                }
-                _ if self.below(4) == 0 => input.truncate(at),
-                _ => {}
+/// Changes `input` in one to five places; `tokens` mean something to the target.
+fn mutate(random: &mut Random, input: &mut Vec<u8>, tokens: &[&[u8]]) {
+    for _ in 0..=random.below(5) {
+        let at = random.below(input.len() + 1);
+        let token = tokens[random.below(tokens.len())];
+        match (random.below(9), input.get_mut(at)) {
+            (0, Some(byte)) => *byte ^= 1 << random.below(8),
+            (1, Some(byte)) => *byte = random.next() as u8,
+            (2, Some(byte)) => *byte = byte.wrapping_add([1, 255][random.below(2)]),
+            (3, Some(_)) => {
+                let end = (at + token.len()).min(input.len());
+                input.splice(at..end, token.iter().copied());
             }
+            (4, _) => drop(input.splice(at..at, token.iter().copied())),
+            (5, Some(_)) => {
+                let end = (at + 1 + random.below(8)).min(input.len());
+                input.drain(at..end);
+            }
+            (6 | 7, _) => {
+                let end = (at + random.below(32)).min(input.len());
+                let part = input[at..end].to_vec();
+                let to = random.below(input.len() + 1);
+                input.splice(to..to, part);
+            }
+            _ if random.below(4) == 0 => input.truncate(at),
+            _ => {}
         }
-        input.truncate(LEN_MAX);
     }
+    input.truncate(LEN_MAX);
 }
 
 /// Prints the seed of inputs that fail.
@@ -117,7 +98,7 @@ fn cases(seed: u64, corpus: &[Vec<u8>], tokens: &[&[u8]], check: &impl Fn(&[u8],
             if random.below(4) == 0 {
                 input.extend_from_slice(&corpus[random.below(corpus.len())]);
             }
-            random.mutate(&mut input, tokens);
+            mutate(&mut random, &mut input, tokens);
         }
         if outcomes.insert(check(&input, &mut random)) {
             corpus.push(input);

@@ -4,102 +4,19 @@
 //! as it is, the payload of a frame, a call of the HTTP API. So mutations of an input are other clients, other splits and
 //! another order.
 
-use std::collections::HashMap;
-use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr};
 
 use sockeye::app::{Agents, AgentsSettings};
-use sockeye::engine::cors::Cors;
-use sockeye::engine::{Now, Settings};
-use sockeye::shard::{ConnectionKey, Core, Ended, Handover, Routes, Security, Shard, Wire};
-use sockeye::socket::{Sockets, recovery};
+use sockeye::engine::Now;
+use sockeye::shard::{ConnectionKey, Core, Ended, Security, Shard};
+use sockeye::socket::Sockets;
 
 use crate::drive::put_client_frame;
-use crate::mutation::{Random, fuzz, outcome};
+use crate::mutation::{fuzz, outcome};
+use crate::peers::{CONNECTIONS_MAX, Peers, START, UPGRADE, shard};
 
 const MAX_PAYLOAD: usize = 2_000;
 const MAX_QUEUE: usize = 8_000;
-/// Connections of a program; more are not opened.
-const CONNECTIONS_MAX: usize = 8;
-
-/// The sockets of the shard's peers.
-#[derive(Default)]
-struct Peers {
-    /// Connections that are there, and whether they are read.
-    open: HashMap<ConnectionKey, bool>,
-    /// What a connection takes of the next writes.
-    room: usize,
-    sent: usize,
-}
-
-impl Peers {
-    /// Who is there, in an order that a seed repeats.
-    fn keys(&self) -> Vec<ConnectionKey> {
-        let mut keys: Vec<_> = self.open.keys().copied().collect();
-        keys.sort_unstable_by_key(|key| key.slot);
-        keys
-    }
-}
-
-impl<M> Wire<M> for Peers {
-    fn send(&mut self, key: ConnectionKey, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        assert!(self.open.contains_key(&key), "{key:?} is written to and is not there");
-        let taken = slices.iter().map(|slice| slice.len()).sum::<usize>().min(self.room);
-        self.room -= taken;
-        self.sent += taken;
-        Ok(taken)
-    }
-
-    fn set_reading(&mut self, key: ConnectionKey, on: bool) {
-        *self.open.get_mut(&key).expect("a connection that is there") = on;
-    }
-
-    fn shutdown(&mut self, key: ConnectionKey) {
-        assert!(self.open.contains_key(&key));
-    }
-
-    fn close(&mut self, key: ConnectionKey, _: bool) {
-        assert!(self.open.remove(&key).is_some(), "{key:?} is closed twice");
-    }
-
-    fn hand_over(&mut self, _: ConnectionKey, _: usize, _: Handover) {
-        panic!("there is no other shard");
-    }
-
-    fn post(&mut self, _: usize, _: M) {
-        panic!("there is no other shard");
-    }
-}
-
-fn shard() -> Shard<Sockets<Agents>> {
-    let settings = Settings {
-        shard: 0,
-        shards: 1,
-        ping_interval_ms: 25_000,
-        ping_timeout_ms: 20_000,
-        max_payload: MAX_PAYLOAD,
-        connect_timeout_ms: 45_000,
-        upgrade_timeout_ms: 10_000,
-        request_timeout_ms: 10_000,
-        idle_timeout_ms: 75_000,
-        close_timeout_ms: 10_000,
-        stall_timeout_ms: 5_000,
-        max_fragments: 16,
-        max_connections: CONNECTIONS_MAX,
-        max_queue: MAX_QUEUE,
-        cors: Cors::default(),
-        addresses: Default::default(),
-        proxies: Default::default(),
-        certificates: None,
-        handshake_timeout_ms: 10_000,
-    };
-    let routes = Routes { socket_io: "/socket.io/".into(), bare: None, call_body_max: MAX_PAYLOAD };
-    let mut random = Random::new(7);
-    let entropy = Box::new(move |bytes: &mut [u8]| bytes.iter_mut().for_each(|byte| *byte = random.next() as u8));
-    let recovery = recovery::Settings { window_ms: 30_000, max_bytes: 10_000 };
-    let sockets = Sockets::new(Agents::new(AgentsSettings::default(), 1), 0, 1, MAX_PAYLOAD, recovery);
-    Shard::new(settings, routes, sockets, entropy, 1_000)
-}
 
 /// The shard, its peers, and the time.
 struct Run {
@@ -170,9 +87,6 @@ impl Run {
         self.turn();
     }
 }
-
-const UPGRADE: &[u8] = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
-    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Bars stand for line breaks, since those end a step.
 fn request(text: &[u8]) -> Vec<u8> {
@@ -274,8 +188,8 @@ fn any_operations_on_a_shard() {
         b"\\ud800",
     ];
     fuzz(&corpus, &words, |input, _| {
-        let now = Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000 };
-        let mut run = Run { shard: shard(), peers: Peers::default(), keys: Vec::new(), now };
+        let shard = shard(MAX_PAYLOAD, MAX_QUEUE, AgentsSettings::default());
+        let mut run = Run { shard, peers: Peers::default(), keys: Vec::new(), now: START };
         for step in input.split(|&byte| byte == b'\n').take(64) {
             if let Some((&operation, text)) = step.split_first() {
                 run.step(operation, text);

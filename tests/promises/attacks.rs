@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::common::engine::Session;
 use crate::common::http::Http;
+use crate::common::random::Random;
 use crate::common::websocket::{BINARY, CONTINUATION, Length, PING, TEXT, upgrade_request};
 use crate::common::{Frame, Server, Via};
 
@@ -17,34 +18,8 @@ const SECONDS: u64 = 4;
 /// Connections that hang on while others attack.
 const HELD_MAX: usize = 200;
 
-/// SplitMix64.
-#[derive(Clone)]
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    fn bytes(&mut self, max: usize) -> Vec<u8> {
-        (0..self.below(max)).map(|_| self.next() as u8).collect()
-    }
-
-    fn uuid(&mut self) -> String {
-        uuid::Uuid::from_u128(u128::from(self.next())).to_string()
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
-        of[self.below(of.len())]
-    }
+fn uuid(random: &mut Random) -> String {
+    uuid::Uuid::from_u128(u128::from(random.next())).to_string()
 }
 
 /// The seed of this run: from the environment, or the clock.
@@ -57,7 +32,7 @@ pub fn seed() -> u64 {
 pub fn all(server: &Server, seed: u64) {
     eprintln!("replay with SEED={seed} ({})", server.label);
     let seconds = env::var("ATTACK_SECONDS").ok().map_or(SECONDS, |s| s.parse().expect("ATTACK_SECONDS is a number"));
-    let (mut random, start, mut held) = (Random(seed), Instant::now(), Vec::new());
+    let (mut random, start, mut held) = (Random::new(seed), Instant::now(), Vec::new());
     while start.elapsed() < Duration::from_secs(seconds) {
         let bytes = input(&mut random);
         let mut http = Http::connect(server);
@@ -102,7 +77,7 @@ fn request(random: &mut Random) -> Vec<u8> {
         1 => format!("{POLL}&sid={}", random.pick(&["__proto__", "constructor", "AAAAAAAAAAAAAAAAAAAA", "%00", ""])),
         2 => "/socket.io/?EIO=4&transport=__proto__".to_owned(),
         3 => "/api/messaging/submit".to_owned(),
-        4 => format!("/api/messaging/channels/{}/messages?limit=99999999999999999999", random.uuid()),
+        4 => format!("/api/messaging/channels/{}/messages?limit=99999999999999999999", uuid(random)),
         5 => "http://a/../%2e%2e/?#".to_owned(),
         _ => "*".to_owned(),
     };
@@ -161,7 +136,7 @@ fn frames(random: &mut Random) -> Vec<u8> {
 
 /// A Socket.IO packet as it stands on a WebSocket.
 fn packet(random: &mut Random) -> String {
-    let (room, user) = (random.uuid(), random.uuid());
+    let (room, user) = (uuid(random), uuid(random));
     let deep = 1 + random.below(50_000);
     match random.below(12) {
         0 => format!(r#"42["message",{}{}]"#, "[".repeat(deep), "]".repeat(deep)),

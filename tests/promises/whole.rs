@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::attacks::{self, Random};
+use crate::attacks;
 use crate::canary;
 use crate::common::engine::{BOTH, Session};
 use crate::common::http::{Http, get};
+use crate::common::random::Random;
 use crate::common::rooms::{join, member, message, uuid};
 use crate::common::{Client, Frame, Polling, Server, Via, eventually, matrix};
 
@@ -189,7 +190,7 @@ fn p17_a_limit_that_strikes_is_counted() {
 #[test]
 fn p18_a_seed_decides_on_everything_an_attack_sends() {
     let inputs = |seed| {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         (0..200).map(|_| attacks::input(&mut random)).collect::<Vec<_>>()
     };
     assert_eq!(inputs(7), inputs(7));

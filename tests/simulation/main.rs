@@ -11,6 +11,7 @@ mod cluster;
 mod links;
 mod model;
 mod network;
+#[path = "../common/random.rs"]
 mod random;
 mod scenario;
 mod streams;

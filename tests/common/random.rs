@@ -1,6 +1,7 @@
 //! The one source of chance: a run is a function of its seed.
+#![allow(dead_code, reason = "each test uses its own part of this module")]
 
-/// SplitMix64.
+/// SplitMix64 (Steele, Lea and Flood, 2014).
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
@@ -30,6 +31,11 @@ impl Random {
     /// True in `permille` of 1,000 cases.
     pub fn chance(&mut self, permille: u64) -> bool {
         self.next() % 1000 < permille
+    }
+
+    /// Fewer than `max`, of any value.
+    pub fn bytes(&mut self, max: usize) -> Vec<u8> {
+        (0..self.below(max)).map(|_| self.next() as u8).collect()
     }
 
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
