@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::attacks;
 use crate::canary;
@@ -100,6 +100,65 @@ fn p14_overload_sheds_new_connections_only() {
             http.try_response(false, Duration::from_secs(1)).is_ok_and(|response| response.status == 404)
         });
         assert!(start.elapsed() < Duration::from_secs(2));
+    });
+}
+
+/// Milliseconds of CPU time.
+fn cpu_ms(server: &Server) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("a status");
+    let (_, after) = stat.rsplit_once(')').expect("a name");
+    // proc_pid_stat(5): utime and stime, in ticks, which Linux tells 100 of a second.
+    after.split(' ').skip(12).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks") * 10).sum()
+}
+
+fn limit_descriptors(server: &Server, limit: u64) {
+    let limit = Rlimit { current: Some(limit), maximum: getrlimit(Resource::Nofile).maximum };
+    let pid = Pid::from_raw(server.pid() as i32);
+    prlimit(pid, Resource::Nofile, limit).expect("the limit of a process of our own");
+}
+
+/// The kernel completes connections that the server has no descriptor for: they wait.
+#[test]
+fn p14_without_descriptors_existing_clients_are_served_and_new_ones_wait() {
+    let is_answered = |http: &mut Http, ms| {
+        http.try_response(false, Duration::from_millis(ms)).is_ok_and(|response| response.status == 404)
+    };
+    each_own(&[], |server| {
+        let room = uuid();
+        let mut members: Vec<Client> = (0..4).map(|_| member(&server, Via::WebSocket, &room)).collect();
+        let open = descriptors(&server) as u64;
+        limit_descriptors(&server, open + 10);
+        let mut waiting: Vec<Http> = (0..60).map(|_| Http::connect(&server)).collect();
+        waiting.iter_mut().for_each(|http| http.request("GET", "/nothing", "", b""));
+        let mut served: Vec<Http> = waiting.extract_if(.., |http| is_answered(http, 30)).collect();
+        assert!((1..30).contains(&served.len()), "{} have a descriptor", served.len());
+        let before_ms = cpu_ms(&server);
+        for n in 0..20 {
+            let text = n.to_string();
+            assert_eq!(members[0].call("message", message(&room, &uuid(), &text))["ok"], true);
+            members[1..].iter_mut().for_each(|member| assert_eq!(member.find("messageBroadcast")["text"], text));
+            served[0].request("GET", "/nothing", "", b"");
+            assert!(is_answered(&mut served[0], 1_000));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let used_ms = cpu_ms(&server) - before_ms;
+        assert!(used_ms < 300, "{used_ms} ms of CPU time in a second: it spins");
+        // One goes, and one that waits has its descriptor; then there is room for all.
+        served.pop();
+        let start = Instant::now();
+        let mut answered = 0;
+        eventually("one more is served", || {
+            answered += waiting.extract_if(.., |http| is_answered(http, 1)).count();
+            answered > 0
+        });
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        limit_descriptors(&server, open + 100);
+        let start = Instant::now();
+        eventually("all are served", || {
+            waiting.retain_mut(|http| !is_answered(http, 1));
+            waiting.is_empty()
+        });
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     });
 }
 
