@@ -253,8 +253,8 @@ pub fn reset(socket: &OwnedFd) {
     let _ = rustix::net::connect_unspec(socket);
 }
 
-impl<M> Wire<M> for Connections<M> {
-    fn send(&mut self, key: ConnectionKey, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+impl<M> Connections<M> {
+    fn write(&mut self, key: ConnectionKey, slices: &[IoSlice<'_>], flags: SendFlags) -> io::Result<usize> {
         let Some(entry) = self.entry(key) else {
             return Err(Errno::NOTCONN.into());
         };
@@ -262,7 +262,7 @@ impl<M> Wire<M> for Connections<M> {
             return Err(Errno::NOTCONN.into());
         };
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
-        let sent = match write(socket, slices) {
+        let sent = match write(socket, slices, flags) {
             Ok(sent) => sent,
             Err(Errno::AGAIN | Errno::NOBUFS) => 0,
             Err(error) => return Err(error.into()),
@@ -274,6 +274,17 @@ impl<M> Wire<M> for Connections<M> {
             }
         }
         Ok(sent)
+    }
+}
+
+impl<M> Wire<M> for Connections<M> {
+    fn send(&mut self, key: ConnectionKey, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write(key, slices, SendFlags::empty())
+    }
+
+    fn send_last(&mut self, key: ConnectionKey, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // What does not fill a segment is held back for the FIN. A full socket holds nothing back.
+        self.write(key, slices, SendFlags::MORE)
     }
 
     fn set_reading(&mut self, key: ConnectionKey, on: bool) {
@@ -325,8 +336,8 @@ impl<M> Wire<M> for Connections<M> {
 }
 
 /// One write without blocking; `send` for one slice, `sendmsg` for more.
-fn write(socket: impl AsFd, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+fn write(socket: impl AsFd, slices: &[IoSlice<'_>], flags: SendFlags) -> rustix::io::Result<usize> {
+    let flags = flags | SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     loop {
         let result = match slices {
             [slice] => rustix::net::send(&socket, slice, flags),

@@ -222,8 +222,9 @@ impl Engine {
         }
     }
 
-    /// Writes every dirty sink once; afterwards decides about connections that end.
-    pub fn flush(&mut self, send: &mut impl FnMut(ConnectionKey, &[IoSlice<'_>]) -> io::Result<usize>) {
+    /// Writes every dirty sink once; afterwards decides about connections that end. `send` is told whether a connection ends
+    /// right behind these bytes.
+    pub fn flush(&mut self, send: &mut impl FnMut(ConnectionKey, &[IoSlice<'_>], bool) -> io::Result<usize>) {
         loop {
             while let Some(sink) = self.out.next_dirty() {
                 match self.out.owner(sink) {
@@ -245,12 +246,14 @@ impl Engine {
         &mut self,
         slot: u32,
         sink: SinkKey,
-        send: &mut impl FnMut(ConnectionKey, &[IoSlice<'_>]) -> io::Result<usize>,
+        send: &mut impl FnMut(ConnectionKey, &[IoSlice<'_>], bool) -> io::Result<usize>,
     ) {
-        let Some(key) = self.connection_key(slot).filter(|&k| self.connection(k).is_some()) else { return };
+        let Some(key) = self.connection_key(slot) else { return };
+        let Some(connection) = self.connection(key) else { return };
+        let is_last = matches!(connection.stage, Stage::Ending { finish: Finish::Close | Finish::Linger, .. });
         let mut written = 0;
         let mut write = |slices: &[IoSlice<'_>]| {
-            let sent = send(key, slices)?;
+            let sent = send(key, slices, is_last)?;
             written += sent;
             Ok(sent)
         };

@@ -222,7 +222,9 @@ impl<P: Protocol> Core for Shard<P> {
                 self.advance_http(key);
                 self.settle();
             }
-            self.engine.flush(&mut |key, slices| wire.send(key, slices));
+            self.engine.flush(&mut |key, slices, is_last| {
+                if is_last { wire.send_last(key, slices) } else { wire.send(key, slices) }
+            });
             if self.engine.is_settled() {
                 break;
             }

@@ -69,6 +69,12 @@ pub trait Wire<M> {
     /// closes it, the driver does not report it again.
     fn send(&mut self, key: ConnectionKey, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// As [`Wire::send`], for the last bytes of a connection: in this very flush, once all of them are taken, it is shut
+    /// down or closed, and its end may travel with them.
+    fn send_last(&mut self, key: ConnectionKey, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send(key, slices)
+    }
+
     /// Stops (`false`) or resumes (`true`) reading the connection. Reading is on at first.
     fn set_reading(&mut self, key: ConnectionKey, on: bool);
 

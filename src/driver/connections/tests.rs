@@ -57,6 +57,22 @@ fn more_slices_than_a_write_takes_go_with_the_next() {
 }
 
 #[test]
+fn the_end_travels_with_the_last_bytes() {
+    let ends: [fn(&mut Connections<()>); 2] = [|c| c.shutdown(KEY), |c| c.close(KEY, false)];
+    for end in ends {
+        let (mut connections, _, mut client) = connections(Watcher::Set);
+        assert_eq!(connections.send(KEY, &[IoSlice::new(b"first ")]).unwrap(), 6);
+        assert_eq!(connections.send_last(KEY, &[IoSlice::new(b"la"), IoSlice::new(b"st")]).unwrap(), 4);
+        client.set_nonblocking(true).unwrap();
+        let mut bytes = [0; 16];
+        assert_eq!(client.read(&mut bytes).unwrap(), 6, "the last bytes went without the end");
+        end(&mut connections);
+        assert_eq!((client.read(&mut bytes).unwrap(), &bytes[..4]), (4, b"last".as_slice()));
+        assert_eq!(client.read(&mut bytes).unwrap(), 0, "the end is still to come");
+    }
+}
+
+#[test]
 fn a_connection_moves_while_a_poll_of_it_is_in_flight() {
     let (mut connections, mut other, mut client) = connections(Watcher::Ring);
     let slices = vec![IoSlice::new(b"a"); SLICES_MAX + 1];
