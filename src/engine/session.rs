@@ -110,10 +110,13 @@ impl Engine {
         };
         let key = self.insert_session(mount, sink, sid, transport)?;
         let s = &self.settings;
-        let (interval_ms, timeout_ms) = (s.ping_interval_ms, s.ping_timeout_ms);
-        let text = sid.text();
-        let open = codec::open_packet(text.as_str(), websocket.is_none(), interval_ms, timeout_ms, s.max_payload);
-        self.out.put(sink, |out| put_text(out, |out| out.extend_from_slice(open.as_bytes())));
+        let (interval_ms, timeout_ms, max_payload) = (s.ping_interval_ms, s.ping_timeout_ms, s.max_payload);
+        let (text, upgrades) = (sid.text(), websocket.is_none());
+        self.out.put(sink, |out| {
+            put_text(out, |out| {
+                codec::put_open_packet(out, text.as_str(), upgrades, interval_ms, timeout_ms, max_payload);
+            });
+        });
         self.counters.sessions_opened += 1;
         Some(key)
     }

@@ -47,14 +47,13 @@ impl Engine {
     }
 
     fn switch(&mut self, key: ConnectionKey, websocket_key: &[u8], session: (u32, u32), probing: bool) {
-        let extra = self.http_mut(key).map(|h| h.origin);
-        let extra = self.settings.cors.headers(extra.flatten()).to_owned();
+        let origin = self.http_mut(key).and_then(|http| http.origin);
         let Some(connection) = self.connection_mut(key) else { return };
         let decoder = websocket::Decoder::new();
         connection.stage = Stage::WebSocket(WebSocket { decoder, session, probing });
         let sink = connection.sink;
-        let accept = accept_key(websocket_key);
-        self.out.put(sink, |out| put_switching_protocols(out, &accept, &extra));
+        let (accept, extra) = (accept_key(websocket_key), self.settings.cors.headers(origin));
+        self.out.put(sink, |out| put_switching_protocols(out, &accept, extra));
         self.counters.websockets_opened += 1;
     }
 

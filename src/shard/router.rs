@@ -73,7 +73,7 @@ impl From<Refusal> for Verdict {
 
 impl<P: Protocol> Shard<P> {
     pub(super) fn route(&mut self, key: ConnectionKey, head: &Head<'_>) -> Verdict {
-        let origin = self.engine.settings.cors.check(head.header("origin"));
+        let origin = self.engine.settings.cors.check(|| head.header("origin"));
         if let Some(Connection { stage: Stage::Http(http), front, .. }) = self.engine.connection_mut(key) {
             http.head_only = head.method == Method::Head;
             http.origin = origin.ok().flatten();

@@ -1,5 +1,6 @@
 //! Engine.IO v4 packets and payloads.
 
+use crate::wire::put_decimal;
 use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig, general_purpose};
 
 /// Between the packets of a payload (Engine.IO v4, "Payload").
@@ -143,18 +144,28 @@ pub fn put_payload_packet(out: &mut Vec<u8>, first: bool, binary: bool, payload:
     general_purpose::STANDARD.encode_slice(payload, room).expect("room was made for the padded length");
 }
 
-/// The open packet (Engine.IO v4, "Handshake"); its keys are in the order of the reference server's. `sid`: base64url.
-pub fn open_packet(
+/// Appends the open packet (Engine.IO v4, "Handshake"); its keys are in the order of the reference server's. `sid`: base64url.
+pub fn put_open_packet(
+    out: &mut Vec<u8>,
     sid: &str,
     upgrades_websocket: bool,
     ping_interval_ms: u64,
     ping_timeout_ms: u64,
     max_payload: usize,
-) -> String {
-    let upgrades = if upgrades_websocket { r#""websocket""# } else { "" };
-    format!(
-        r#"0{{"sid":"{sid}","upgrades":[{upgrades}],"pingInterval":{ping_interval_ms},"pingTimeout":{ping_timeout_ms},"maxPayload":{max_payload}}}"#
-    )
+) {
+    out.extend_from_slice(br#"0{"sid":""#);
+    out.extend_from_slice(sid.as_bytes());
+    out.extend_from_slice(br#"","upgrades":["#);
+    if upgrades_websocket {
+        out.extend_from_slice(br#""websocket""#);
+    }
+    out.extend_from_slice(br#"],"pingInterval":"#);
+    put_decimal(out, ping_interval_ms);
+    out.extend_from_slice(br#","pingTimeout":"#);
+    put_decimal(out, ping_timeout_ms);
+    out.extend_from_slice(br#","maxPayload":"#);
+    put_decimal(out, max_payload as u64);
+    out.push(b'}');
 }
 
 #[cfg(test)]
@@ -268,6 +279,11 @@ mod tests {
 
     #[test]
     fn open_packet_has_exactly_the_five_keys() {
+        let open_packet = |sid, upgrades_websocket, interval_ms, timeout_ms, max_payload| {
+            let mut out = Vec::new();
+            put_open_packet(&mut out, sid, upgrades_websocket, interval_ms, timeout_ms, max_payload);
+            String::from_utf8(out).expect("ASCII")
+        };
         assert_eq!(
             open_packet("lv_VI97HAXpY6yYWAAAC", true, 25000, 20000, 1000000),
             r#"0{"sid":"lv_VI97HAXpY6yYWAAAC","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#

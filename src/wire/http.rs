@@ -107,19 +107,25 @@ impl<'a> Head<'a> {
     /// Value of the first query parameter called `name`, percent-decoded; `+` is a space. What is not UTF-8 when decoded is
     /// replaced, and what is not percent-encoding is taken literally.
     pub fn query_param(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.query.split('&').find_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (percent_decode(key) == name).then(|| percent_decode(value))
+        self.query.as_bytes().split(|&byte| byte == b'&').find_map(|pair| {
+            let mut halves = pair.splitn(2, |&byte| byte == b'=');
+            let (key, value) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
+            let is_named = key == name.as_bytes() || (is_encoded(key) && percent_decode(key) == name);
+            is_named.then(|| percent_decode(value))
         })
     }
 }
 
-fn percent_decode(text: &str) -> Cow<'_, str> {
-    if !text.contains(['%', '+']) {
-        return Cow::Borrowed(text);
+fn is_encoded(text: &[u8]) -> bool {
+    text.iter().any(|byte| matches!(byte, b'%' | b'+'))
+}
+
+fn percent_decode(text: &[u8]) -> Cow<'_, str> {
+    if !is_encoded(text) {
+        return String::from_utf8_lossy(text);
     }
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         match (byte, after) {

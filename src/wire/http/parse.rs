@@ -1,5 +1,6 @@
 //! From the bytes of a head to a validated [`Head`].
 
+use std::mem::MaybeUninit;
 use std::net::Ipv6Addr;
 
 use super::{Framing, Head, HeadError, MAX_HEAD, MAX_HEADERS, Method, Upgrade};
@@ -84,9 +85,9 @@ fn check_request_line(line: &[u8]) -> Result<(), HeadError> {
 
 /// Parses a whole head, whose lines end in CRLF.
 pub(crate) fn parse_complete(bytes: &[u8]) -> Result<Head<'_>, HeadError> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    match request.parse(bytes) {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(bytes, &mut headers) {
         Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
         Ok(_) => return Err(HeadError::Malformed("invalid request")),
         Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
@@ -196,7 +197,9 @@ fn is_authority(value: &[u8]) -> bool {
     } else {
         let (host, after) = value.split_at(value.find(':').unwrap_or(value.len()));
         // A comma is allowed by the grammar, but what has one is two Host headers that were joined.
-        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte);
+        let is_mark =
+            |byte: u8| matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&'..=b'+' | b';' | b'=');
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || is_mark(byte);
         (!host.is_empty() && host.bytes().all(is_valid), after)
     };
     let is_port_valid = match after.strip_prefix(':') {
