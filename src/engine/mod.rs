@@ -203,7 +203,7 @@ pub struct Engine {
     /// Polling sessions on their way to another shard.
     emigrants: Vec<(usize, Emigrant)>,
     /// Polling sessions whose sid names another shard.
-    guests: HashMap<Sid, SessionKey>,
+    guests: HashMap<Sid, SessionKey, foldhash::fast::RandomState>,
     /// Guests that ended.
     left: Vec<Sid>,
 }
@@ -242,7 +242,7 @@ impl Engine {
             effects: Vec::new(),
             stalled: HashMap::new(),
             emigrants: Vec::new(),
-            guests: HashMap::new(),
+            guests: HashMap::default(),
             left: Vec::new(),
             settings,
         }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 /// The packets of a shard that wait for attachments; a session has at most one.
 #[derive(Debug)]
 pub struct Assembly {
-    waiting: HashMap<SessionKey, Waiting>,
+    waiting: HashMap<SessionKey, Waiting, foldhash::fast::RandomState>,
     max_payload: usize,
 }
 
@@ -37,7 +37,7 @@ pub struct Assembled {
 impl Assembly {
     /// Nothing waits. `max_payload`: bytes of one packet, all parts together.
     pub fn new(max_payload: usize) -> Self {
-        Self { waiting: HashMap::new(), max_payload }
+        Self { waiting: HashMap::default(), max_payload }
     }
 
     /// A packet's text part came; `attachments` (at least one, the decoder sees to it) are to follow.

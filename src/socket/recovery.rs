@@ -73,7 +73,7 @@ pub struct Recovery {
     /// Sockets of whose own events some are no longer kept: the offset of the latest.
     trimmed: HashMap<SocketKey, u64, foldhash::fast::RandomState>,
     /// When those who are away may no longer come back.
-    away: HashMap<SocketKey, u64>,
+    away: HashMap<SocketKey, u64, foldhash::fast::RandomState>,
     expiry: VecDeque<(u64, SocketKey)>,
 }
 
@@ -87,7 +87,7 @@ impl Recovery {
             pending: Vec::new(),
             direct: None,
             trimmed: HashMap::default(),
-            away: HashMap::new(),
+            away: HashMap::default(),
             expiry: VecDeque::new(),
         }
     }
