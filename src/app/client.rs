@@ -65,6 +65,10 @@ pub(super) fn bring(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &Room
     let Some(parties) = cx.hub.data_mut(socket).map(|client| &mut client.parties) else { return false };
     match parties.binary_search_by(|(r, p)| (r, p).cmp(&(room, &party))) {
         Err(at) if parties.len() < max => {
+            // Most sockets speak for one user in one room.
+            if parties.is_empty() {
+                parties.reserve_exact(1);
+            }
             parties.insert(at, (room.clone(), party));
             true
         }
