@@ -98,6 +98,10 @@ impl Decoder {
         limits: &Limits,
     ) -> Result<(Option<Message<'m>>, &'i mut [u8]), Violation> {
         self.release();
+        // Most often one read brings one message, and this is the call behind it.
+        if input.is_empty() {
+            return Ok((None, input));
+        }
         let mut rest = input;
         loop {
             if self.partial.as_ref().is_none_or(|partial| partial.frame.is_none()) {
