@@ -15,6 +15,9 @@ use std::net::{IpAddr, Ipv4Addr};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const MASK: [u8; 4] = [1, 2, 3, 4];
+const UPGRADE: &[u8] =
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1:3000\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
 
 /// Takes everything, and counts it.
 #[derive(Default)]
@@ -88,12 +91,14 @@ impl Loaded {
         loaded
     }
 
-    fn connect(&mut self, room: u32) {
+    fn accept(&mut self) -> ConnectionKey {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let key = self.shard.accepted(address, Security::Plain, self.now).expect("a place for the connection");
-        let request = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
-            Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
-        self.shard.received(key, &mut request.to_vec(), self.now);
+        self.shard.accepted(address, Security::Plain, self.now).expect("a place for the connection")
+    }
+
+    fn connect(&mut self, room: u32) {
+        let key = self.accept();
+        self.shard.received(key, &mut UPGRADE.to_vec(), self.now);
         self.shard.received(key, &mut frame("40"), self.now);
         self.shard.received(key, &mut frame(&format!(r#"42["join",{{"roomId":"{}"}}]"#, room_id(room))), self.now);
         self.shard.flush(&mut Sink::default(), self.now);
@@ -186,5 +191,29 @@ fn world_state(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, message, world_state);
+/// A client that connects, joins, sends a message, receives it and closes: a turn for each.
+fn cycle(c: &mut Criterion) {
+    let mut loaded = Loaded::new(0, 0);
+    let join = format!(r#"420["join",{{"roomId":"{}"}}]"#, room_id(0));
+    let message = format!(
+        r#"42["message",{{"text":"How are you today? I have been thinking.","roomId":"{}","userId":"{}","name":"Ada"}}]"#,
+        room_id(0),
+        room_id(1)
+    );
+    let close = vec![0x88, 0x80, 1, 2, 3, 4];
+    let steps = [UPGRADE.to_vec(), frame("40"), frame(&join), frame(&message), close];
+    let mut scratch = vec![0; 1024];
+    let mut cycle = || {
+        loaded.clients = vec![loaded.accept()];
+        let sent: usize = steps
+            .iter()
+            .map(|step| loaded.turn(std::slice::from_ref(step), &mut scratch, 1))
+            .filter(|&n| n > 0)
+            .count();
+        assert_eq!((sent, loaded.shard.engine().connection_count()), (steps.len(), 0), "a step is not answered");
+    };
+    c.bench_function("cycle", |b| b.iter(&mut cycle));
+}
+
+criterion_group!(benches, message, world_state, cycle);
 criterion_main!(benches);
