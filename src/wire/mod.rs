@@ -8,19 +8,9 @@ pub mod sid;
 pub mod socket;
 pub mod websocket;
 
-/// Appends `number` in decimal, without the formatting machinery.
-fn put_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let start = out.len();
-    loop {
-        out.push(b'0' + (number % 10) as u8);
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    if let Some(digits) = out.get_mut(start..) {
-        digits.reverse();
-    }
+/// Appends `number` in decimal.
+fn put_decimal(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Parses decimal digits and nothing else: no sign, no white space, no overflow.
