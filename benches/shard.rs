@@ -2,8 +2,9 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sockeye::app::{Agents, AgentsSettings};
-use sockeye::engine::cors::Cors;
+use sockeye::config::Config;
 use sockeye::engine::{Now, Settings};
+use sockeye::server::{Shared, settings};
 use sockeye::shard::{ConnectionKey, Core, Handover, Routes, Security, Shard, Wire};
 use sockeye::socket::{Sockets, recovery};
 use sockeye::wire::websocket::unmask;
@@ -49,26 +50,9 @@ impl Loaded {
     fn new(rooms: u32, members: u32) -> Self {
         let now = Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000 };
         let settings = Settings {
-            shard: 0,
-            shards: 1,
             // No client answers pings here.
             ping_interval_ms: u64::from(u32::MAX),
-            ping_timeout_ms: 20_000,
-            max_payload: 1_000_000,
-            connect_timeout_ms: 45_000,
-            upgrade_timeout_ms: 10_000,
-            request_timeout_ms: 10_000,
-            idle_timeout_ms: 75_000,
-            close_timeout_ms: 10_000,
-            stall_timeout_ms: 5_000,
-            max_fragments: 16_384,
-            max_connections: 100_000,
-            max_queue: 1 << 20,
-            cors: Cors::default(),
-            addresses: Default::default(),
-            proxies: Default::default(),
-            certificates: None,
-            handshake_timeout_ms: 10_000,
+            ..settings(&Config::default(), 0, 1, Shared::default())
         };
         let routes = Routes { socket_io: "/socket.io/".into(), bare: None, call_body_max: 1 << 20 };
         let mut seed = 1_u8;

@@ -280,6 +280,13 @@ pub struct Config {
     pub log_level: LevelFilter,
 }
 
+impl Default for Config {
+    /// What is in force without flags.
+    fn default() -> Self {
+        Cli::parse_from(["sockeye"]).serve
+    }
+}
+
 impl Config {
     /// Whether a request with this `Origin` header may be served.
     pub fn allows_origin(&self, origin: &str) -> bool {

@@ -94,7 +94,7 @@ pub struct Place {
 }
 
 /// What all shards use.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Shared {
     /// The connections of each address, if they are limited.
     pub addresses: Option<Arc<Addresses>>,
@@ -155,6 +155,13 @@ fn echo(config: &Config, place: Place) -> Shard<Sockets<Echo>> {
 fn shard<A: App>(config: &Config, place: Place, app: A, bare: Option<String>) -> Shard<Sockets<A>> {
     let Place { index, shards, now, entropy, shared } = place;
     let recovery = recovery::Settings { window_ms: config.recovery_window_ms, max_bytes: config.recovery_bytes };
+    let routes = Routes { socket_io: config.path.clone(), bare, call_body_max: config.http_body_max_bytes };
+    let sockets = Sockets::new(app, index, shards, config.max_payload_bytes, recovery);
+    Shard::new(settings(config, index, shards, shared), routes, sockets, entropy, now.mono_ms)
+}
+
+/// What the flags mean for the engine of `shard`, one of `shards`.
+pub fn settings(config: &Config, shard: usize, shards: usize, shared: Shared) -> Settings {
     let listed: Option<Vec<String>> = config
         .cors_origin
         .iter()
@@ -164,8 +171,8 @@ fn shard<A: App>(config: &Config, place: Place, app: A, bare: Option<String>) ->
         })
         .collect();
     let cors = listed.map_or_else(Cors::any, Cors::only);
-    let settings = Settings {
-        shard: index,
+    Settings {
+        shard,
         shards,
         ping_interval_ms: config.ping_interval_ms,
         ping_timeout_ms: config.ping_timeout_ms,
@@ -184,10 +191,7 @@ fn shard<A: App>(config: &Config, place: Place, app: A, bare: Option<String>) ->
         proxies: Proxies { trusted: config.trusted_proxy.clone(), send_header: config.proxy_protocol },
         certificates: shared.certificates,
         handshake_timeout_ms: config.handshake_timeout_ms,
-    };
-    let routes = Routes { socket_io: config.path.clone(), bare, call_body_max: config.http_body_max_bytes };
-    let sockets = Sockets::new(app, index, shards, config.max_payload_bytes, recovery);
-    Shard::new(settings, routes, sockets, entropy, now.mono_ms)
+    }
 }
 
 /// Serves until SIGTERM or SIGINT, with one shard built by `shard` on each thread.

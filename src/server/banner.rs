@@ -157,11 +157,11 @@ fn size(bytes: usize) -> String {
 mod tests {
     use super::*;
     use crate::config::Cli;
-    use clap::{CommandFactory, Parser};
+    use clap::CommandFactory;
 
     #[test]
     fn every_flag_with_a_bound_is_printed_and_the_last_line_listens() {
-        let config = Cli::parse_from(["sockeye"]).serve;
+        let config = Config::default();
         let address = "127.0.0.1:3000".parse().unwrap();
         let facts = Facts {
             plain: Some(address),

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::io::{self, IoSlice};
 
 use sockeye::app::{Agents, AgentsSettings};
-use sockeye::engine::cors::Cors;
+use sockeye::config::Config;
 use sockeye::engine::{Now, Settings};
+use sockeye::server::{Shared, settings};
 use sockeye::shard::{ConnectionKey, Handover, Routes, Shard, Wire};
 use sockeye::socket::{Sockets, recovery};
 
@@ -78,25 +79,11 @@ impl<M> Wire<M> for Peers {
 /// The rooms application on a shard of its own.
 pub fn shard(max_payload: usize, max_queue: usize, agents: AgentsSettings) -> Shard<Sockets<Agents>> {
     let settings = Settings {
-        shard: 0,
-        shards: 1,
-        ping_interval_ms: 25_000,
-        ping_timeout_ms: 20_000,
         max_payload,
-        connect_timeout_ms: 45_000,
-        upgrade_timeout_ms: 10_000,
-        request_timeout_ms: 10_000,
-        idle_timeout_ms: 75_000,
-        close_timeout_ms: 10_000,
-        stall_timeout_ms: 5_000,
         max_fragments: 16,
         max_connections: CONNECTIONS_MAX,
         max_queue,
-        cors: Cors::default(),
-        addresses: Default::default(),
-        proxies: Default::default(),
-        certificates: None,
-        handshake_timeout_ms: 10_000,
+        ..settings(&Config::default(), 0, 1, Shared::default())
     };
     let routes = Routes { socket_io: "/socket.io/".into(), bare: None, call_body_max: max_payload };
     let mut random = Random::new(7);

@@ -8,7 +8,9 @@ use crate::model::History;
 use crate::network::Weather;
 use crate::random::Random;
 use crate::streams::{Packet, put_frame};
-use sockeye::engine::{Cors, Settings};
+use sockeye::config::Config;
+use sockeye::engine::Settings;
+use sockeye::server::{self, Shared};
 use sockeye::shard::seam::Core as _;
 use sockeye::shard::{Routes, Shard};
 use sockeye::socket::{Sockets, recovery};
@@ -58,25 +60,13 @@ const UPGRADE_US: u64 = 2_000_000;
 /// The settings of one shard.
 pub fn settings(shard: usize, shards: usize, ping_timeout_ms: u64, max_queue: usize) -> Settings {
     Settings {
-        shard,
-        shards,
         ping_interval_ms: 5_000,
         ping_timeout_ms,
         max_payload: 100_000,
         connect_timeout_ms: 10_000,
-        upgrade_timeout_ms: 10_000,
-        request_timeout_ms: 10_000,
-        idle_timeout_ms: 75_000,
-        close_timeout_ms: 10_000,
-        stall_timeout_ms: 5_000,
-        max_fragments: 16_384,
         max_connections: 10_000,
         max_queue,
-        cors: Cors::any(),
-        addresses: None,
-        proxies: Default::default(),
-        certificates: None,
-        handshake_timeout_ms: 10_000,
+        ..server::settings(&Config::default(), shard, shards, Shared::default())
     }
 }
 
