@@ -23,7 +23,7 @@ use super::liveness::{self, Liveness};
 use super::logs::{self, Logs};
 use super::mail::{Asker, Delivery, JoinRoom, Joined, LeaveRoom, Mail, Party, Publish, Publisher, RejoinRoom};
 use super::permission::{self, check_room, check_sender};
-use super::questions::Questions;
+use super::questions::{self, Questions};
 use super::world::{Bounds, World};
 use crate::engine::{Answer, ConnectionKey, Credential, Now};
 use crate::rooms::RoomId;
@@ -354,6 +354,7 @@ impl App for Agents {
             logs::TIMER => self.read_feed(cx),
             completion::TIMER => self.deadlines_due(cx),
             demo::TIMER => self.demo_due(cx),
+            questions::TIMER => self.questions_due(cx),
             _ => {}
         }
     }

@@ -1,7 +1,9 @@
 //! Questions for the state of rooms: put to every home concerned, answered once all of them have.
 //!
-//! A home answers every question it gets, knowing the rooms or not, and no mail is lost: no question waits longer than a
-//! round trip between shards, whatever becomes of the asker.
+//! A home answers every question it gets, knowing the rooms or not, and no mail is lost: no question that was put waits
+//! longer than a round trip between shards, whatever becomes of the asker. How many are put is bounded, since a question
+//! of a few bytes may have an answer of hundreds of thousands: the others wait, so that whoever asks for nothing does not. It
+//! is the question that waits and not the answer, which must come before every message that it does not contain.
 
 use super::Agents;
 use super::answers::refuse;
@@ -14,9 +16,14 @@ use super::world_state::{self, ROOM_BYTES_MIN, ROOMS_MAX, RoomState};
 use crate::rooms::RoomId;
 use crate::socket::{Context, SocketKey};
 use slab::Slab;
+use std::collections::VecDeque;
 
-/// Questions of a shard that wait for answers.
+/// Questions of a shard that wait for answers, put to homes or not.
 pub const QUESTIONS_MAX: usize = 4096;
+/// Questions of a shard that are put to homes at the same time.
+const PUT_MAX: usize = 8;
+/// Bytes of answers after which a turn of a shard puts no further questions.
+const TURN_BYTES: usize = 2 * 1024 * 1024;
 /// Questions of one socket that wait for answers.
 pub const QUESTIONS_OF_SOCKET_MAX: u32 = 64;
 /// A world-state takes at most this part of what may wait for a reader: it may be sent twice, as event and as
@@ -24,6 +31,18 @@ pub const QUESTIONS_OF_SOCKET_MAX: u32 = 64;
 const QUEUE_PART: usize = 4;
 /// The name of the event.
 pub const REQUEST: &str = "request-world-state";
+
+/// The timer that puts the questions which the last turn had no room for.
+pub const TIMER: u32 = 4;
+
+/// A question that has not been put.
+#[derive(Debug)]
+struct Unput {
+    asker: Asker,
+    room: Option<RoomId>,
+    rooms: Vec<RoomId>,
+    is_cut: bool,
+}
 
 /// A question that waits for answers.
 #[derive(Debug)]
@@ -40,7 +59,13 @@ pub struct Question {
 /// The questions of a shard.
 #[derive(Debug, Default)]
 pub struct Questions {
-    open: Slab<Question>,
+    put: Slab<Question>,
+    /// The next one first.
+    unput: VecDeque<Unput>,
+    /// Bytes that were told in the turn with this number.
+    turn: u32,
+    told: usize,
+    is_armed: bool,
 }
 
 /// What a socket asked for of late.
@@ -54,17 +79,28 @@ pub struct Asked {
 }
 
 impl Questions {
-    fn ask(&mut self, question: Question) -> Option<u32> {
-        (self.open.len() < QUESTIONS_MAX).then(|| self.open.insert(question) as u32)
+    fn is_full(&self) -> bool {
+        self.put.len() + self.unput.len() >= QUESTIONS_MAX
+    }
+
+    /// The next question that can be put in the turn with this number.
+    fn next(&mut self, turn: u32) -> Option<Unput> {
+        let told = if self.turn == turn { self.told } else { 0 };
+        if self.put.len() >= PUT_MAX || told >= TURN_BYTES { None } else { self.unput.pop_front() }
+    }
+
+    fn note_told(&mut self, turn: u32, bytes: usize) {
+        self.told = if self.turn == turn { self.told + bytes } else { bytes };
+        self.turn = turn;
     }
 
     /// A home answers. The question, once that was the last answer.
     fn answer(&mut self, answer: StateAnswer) -> Option<Question> {
-        let question = self.open.get_mut(answer.question as usize)?;
+        let question = self.put.get_mut(answer.question as usize)?;
         question.rooms.extend(answer.rooms);
         question.is_cut |= answer.is_cut;
         question.waiting = question.waiting.saturating_sub(1);
-        (question.waiting == 0).then(|| self.open.try_remove(answer.question as usize)).flatten()
+        (question.waiting == 0).then(|| self.put.try_remove(answer.question as usize)).flatten()
     }
 }
 
@@ -79,14 +115,13 @@ impl Agents {
         if let Some(room) = &room {
             check_room(cx, asker, room)?;
         }
-        let max = bytes_max(cx);
         let (rooms, is_cut) = match &room {
             Some(room) => {
                 client::check_name(cx, asker.socket, room, "roomId")?;
                 (vec![room.clone()], false)
             }
             None => {
-                let rooms_max = ROOMS_MAX.min(max / ROOM_BYTES_MIN);
+                let rooms_max = ROOMS_MAX.min(bytes_max(cx) / ROOM_BYTES_MIN);
                 let rooms = cx.hub.rooms_of(asker.socket).take(rooms_max).cloned().collect();
                 (rooms, cx.hub.room_count(asker.socket) > rooms_max)
             }
@@ -96,23 +131,42 @@ impl Agents {
             cx.engine.counters.world_states_refused += 1;
             return Err(too_fast().into());
         }
-        let homes = by_home(cx, rooms);
-        let question = Question { asker, room, waiting: homes.len(), rooms: Vec::new(), is_cut };
-        if homes.is_empty() {
-            self.tell_state(cx, question);
-            return Ok(());
-        }
-        let Some(question) = self.questions.ask(question) else {
+        if self.questions.is_full() {
             cx.engine.counters.world_states_refused += 1;
             return Err(Fault::new(Code::Unavailable, "The server has too many questions to answer now.").into());
-        };
+        }
         if let Some(client) = cx.hub.data_mut(asker.socket) {
             client.asked.waiting += 1;
         }
-        for (home, rooms) in homes {
-            cx.post(home, Mail::AskState(Box::new(StateQuestion { question, rooms, max })));
-        }
+        self.questions.unput.push_back(Unput { asker, room, rooms, is_cut });
+        self.put_questions(cx);
         Ok(())
+    }
+
+    /// Puts questions to the homes concerned, as many as this turn has room for.
+    fn put_questions(&mut self, cx: &mut Context<'_, Self>) {
+        let max = bytes_max(cx);
+        while let Some(Unput { asker, room, rooms, is_cut }) = self.questions.next(cx.engine.out.turn()) {
+            let homes = by_home(cx, rooms);
+            let question = Question { asker, room, waiting: homes.len(), rooms: Vec::new(), is_cut };
+            if homes.is_empty() {
+                self.tell_state(cx, question);
+                continue;
+            }
+            let question = self.questions.put.insert(question) as u32;
+            for (home, rooms) in homes {
+                cx.post(home, Mail::AskState(Box::new(StateQuestion { question, rooms, max })));
+            }
+        }
+        if !self.questions.unput.is_empty() && !std::mem::replace(&mut self.questions.is_armed, true) {
+            cx.arm(cx.now().mono_ms + 1, TIMER, 0);
+        }
+    }
+
+    /// A turn has begun that may have room for questions.
+    pub(super) fn questions_due(&mut self, cx: &mut Context<'_, Self>) {
+        self.questions.is_armed = false;
+        self.put_questions(cx);
     }
 
     /// A home is asked.
@@ -129,16 +183,17 @@ impl Agents {
     /// A home answered.
     pub(super) fn state_answered(&mut self, cx: &mut Context<'_, Self>, answer: StateAnswer) {
         let Some(question) = self.questions.answer(answer) else { return };
-        if let Some(client) = cx.hub.data_mut(question.asker.socket) {
-            client.asked.waiting = client.asked.waiting.saturating_sub(1);
-        }
         self.tell_state(cx, question);
+        self.put_questions(cx);
     }
 
     /// Emits and acknowledges a world-state, if its asker is still there.
     fn tell_state(&mut self, cx: &mut Context<'_, Self>, question: Question) {
         let Question { asker, room, mut rooms, is_cut, .. } = question;
         let socket = asker.socket;
+        if let Some(client) = cx.hub.data_mut(socket) {
+            client.asked.waiting = client.asked.waiting.saturating_sub(1);
+        }
         if cx.hub.session(socket).is_none() {
             return;
         }
@@ -164,6 +219,7 @@ impl Agents {
         }
         let copies = 1 + usize::from(asker.ack_id.is_some());
         note_bytes(cx, socket, copies * object.len());
+        self.questions.note_told(cx.engine.out.turn(), copies * object.len());
     }
 }
 
@@ -217,15 +273,30 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_done_with_its_last_answer_and_open_ones_are_bounded() {
+    fn a_question_is_done_with_its_last_answer() {
         let mut questions = Questions::default();
-        let first = questions.ask(question(2)).expect("a place");
+        let first = questions.put.insert(question(2)) as u32;
         let answer = |question| StateAnswer { question, rooms: Vec::new(), is_cut: false };
-        (1..QUESTIONS_MAX).for_each(|_| assert!(questions.ask(question(1)).is_some()));
-        assert!(questions.ask(question(1)).is_none());
         assert!(questions.answer(answer(first)).is_none());
         assert!(questions.answer(answer(first)).is_some());
         assert!(questions.answer(answer(first)).is_none());
-        assert!(questions.ask(question(1)).is_some());
+    }
+
+    #[test]
+    fn questions_are_bounded_and_put_few_at_a_time() {
+        let mut questions = Questions::default();
+        for _ in 0..QUESTIONS_MAX {
+            assert!(!questions.is_full());
+            let Question { asker, room, .. } = question(1);
+            questions.unput.push_back(Unput { asker, room, rooms: Vec::new(), is_cut: false });
+        }
+        assert!(questions.is_full());
+        questions.note_told(7, TURN_BYTES);
+        assert!(questions.next(7).is_none());
+        for _ in 0..PUT_MAX {
+            assert!(questions.next(8).is_some());
+            questions.put.insert(question(1));
+        }
+        assert!(questions.next(8).is_none() && questions.is_full());
     }
 }

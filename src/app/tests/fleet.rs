@@ -229,6 +229,11 @@ impl Fleet {
         self.send_frame(peer, 0x81, text.as_bytes());
     }
 
+    /// An Engine.IO packet arrives; the turn does not end.
+    pub fn receive_packet(&mut self, peer: Peer, text: &str) {
+        self.receive(peer, &mut frame(0x81, text.as_bytes()));
+    }
+
     /// Sends several Engine.IO packets in one turn.
     pub fn send_packets(&mut self, peer: Peer, texts: &[&str]) {
         let mut bytes: Vec<u8> = texts.iter().flat_map(|text| frame(0x81, text.as_bytes())).collect();

@@ -247,3 +247,27 @@ fn a_reader_that_asks_for_more_than_it_takes_is_refused_and_lives() {
         assert_eq!(ask(fleet, peer, &json!({}))["messages"][ROOM].as_array().map(Vec::len), Some(12));
     });
 }
+
+#[test]
+fn a_turn_tells_so_much_and_the_rest_of_those_who_ask_wait() {
+    const ASKERS: usize = 40;
+    let mut fleet = Fleet::new(1, &AgentsSettings::default());
+    let sender = fleet.connect_to(0);
+    for _ in 0..10 {
+        fleet.emit(sender, "message", &json!({"roomId": ROOM, "userId": USER, "text": "x".repeat(20_000)}));
+    }
+    let askers: Vec<Peer> = (0..ASKERS).map(|_| fleet.connect_to(0)).collect();
+    for &asker in &askers {
+        fleet.take(asker);
+        fleet.receive_packet(asker, &format!(r#"421["request-world-state",{{"roomId":"{ROOM}"}}]"#));
+    }
+    fleet.settle();
+    let mut told = Vec::new();
+    while told.iter().sum::<usize>() < ASKERS {
+        let packets = askers.iter().map(|&asker| fleet.take(asker).len());
+        told.push(packets.sum::<usize>() / 2);
+        fleet.advance(1);
+    }
+    // An answer is 200 kB, told as event and as acknowledgement: two megabytes, and those that were put already.
+    assert!(told.iter().all(|&told| (1..=6 + 8).contains(&told)), "{told:?}");
+}
