@@ -10,14 +10,19 @@ const READ_MIN_BYTES: usize = 4 * 1024;
 const TURN_BYTES: usize = 1024 * 1024;
 /// Time after which it reads no further socket: what costs much to take must not delay for long what others wait for.
 const TURN_TIME: Duration = Duration::from_millis(5);
+/// Time for what earlier turns left unread, however long the rest took.
+const REST_TIME: Duration = Duration::from_millis(2);
 /// Bytes between two looks at the clock.
 const CLOCK_BYTES: usize = 16 * 1024;
+/// Bytes that a read counts for besides those it took: a few may be costly to take, those of a TLS handshake for example.
+const READ_BYTES: usize = 2 * 1024;
 
 /// What the present turn has read.
 pub struct Budget {
-    start: Instant,
+    end: Instant,
     bytes: usize,
-    looked_at: usize,
+    /// Bytes and reads since the last look at the clock, in bytes.
+    unseen: usize,
     /// The last turn ran out of time.
     hurried: bool,
     ran_out: bool,
@@ -26,12 +31,20 @@ pub struct Budget {
 impl Budget {
     /// Nothing was read yet.
     pub fn new() -> Self {
-        Self { start: Instant::now(), bytes: 0, looked_at: 0, hurried: false, ran_out: false }
+        Self { end: Instant::now() + TURN_TIME, bytes: 0, unseen: 0, hurried: false, ran_out: false }
     }
 
     /// A turn begins.
     pub fn begin(&mut self) {
         *self = Self { hurried: self.ran_out, ..Self::new() };
+    }
+
+    /// What is left of the turn is for what earlier turns left unread.
+    pub fn begin_rest(&mut self) {
+        if self.is_out_of_time() || self.is_read() {
+            self.end = Instant::now() + REST_TIME;
+            (self.bytes, self.unseen) = (0, 0);
+        }
     }
 
     /// What one read may take while so many sockets are ready.
@@ -40,9 +53,10 @@ impl Budget {
         (TURN_BYTES / ready.max(1)).clamp(READ_MIN_BYTES, most)
     }
 
-    /// So many bytes were read.
+    /// So many bytes were read at once.
     pub fn spend(&mut self, bytes: usize) {
         self.bytes += bytes;
+        self.unseen += bytes + READ_BYTES;
     }
 
     /// Whether no further batch is to be read.
@@ -52,10 +66,13 @@ impl Budget {
 
     /// Whether no further socket is to be read.
     pub fn is_over(&mut self) -> bool {
-        if self.bytes - self.looked_at >= CLOCK_BYTES {
-            self.looked_at = self.bytes;
-            self.ran_out = self.start.elapsed() >= TURN_TIME;
-        }
-        self.ran_out
+        self.unseen >= CLOCK_BYTES && self.is_out_of_time()
+    }
+
+    fn is_out_of_time(&mut self) -> bool {
+        self.unseen = 0;
+        let is_out = Instant::now() >= self.end;
+        self.ran_out |= is_out;
+        is_out
     }
 }

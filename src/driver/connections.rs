@@ -124,6 +124,11 @@ impl<M> Connections<M> {
         self.entry(key).filter(|entry| entry.is(READING) && !entry.is(ENDED)).and_then(|entry| entry.socket.as_ref())
     }
 
+    /// Whether the driver will read a connection on by itself.
+    pub fn is_unread(&mut self, key: ConnectionKey) -> bool {
+        self.entry(key).is_some_and(|entry| entry.is(UNREAD))
+    }
+
     /// Notes whether the driver will read a connection on by itself. Returns whether that is new.
     pub fn set_unread(&mut self, key: ConnectionKey, on: bool) -> bool {
         let Some(entry) = self.entry(key) else { return false };

@@ -15,17 +15,23 @@ use crate::shard::seam::{ConnectionKey, Core, Ended, Now};
 const BATCHES_MAX: usize = 32;
 
 impl<C: Core> Pump<C> {
-    /// Reads on where the last turn stopped, then what is ready, batch after batch, within the turn's budget.
+    /// Reads what is ready, batch after batch, within the turn's budget; then on where earlier turns stopped. In this order,
+    /// since whoever sends more than a read takes must not delay those who do not.
     pub(super) fn read_all(&mut self, now: Now) -> io::Result<()> {
+        let left = self.unread.len();
         self.budget.begin();
-        self.more = false;
-        self.read_unread(now);
+        self.more = !self.read_ready(now)?;
+        self.read_unread(left, now);
+        Ok(())
+    }
+
+    /// Whether everything that is ready was read.
+    fn read_ready(&mut self, now: Now) -> io::Result<bool> {
         for batch in 1.. {
             let share = self.budget.share(self.events.len());
             while let Some(event) = self.events.get(self.handled).copied() {
                 if self.budget.is_over() {
-                    self.more = true;
-                    return Ok(());
+                    return Ok(false);
                 }
                 self.handled += 1;
                 let bytes = self.dispatch(event, share, now);
@@ -35,22 +41,22 @@ impl<C: Core> Pump<C> {
                 break;
             }
             if batch == BATCHES_MAX || self.budget.is_read() {
-                self.more = true;
-                break;
+                return Ok(false);
             }
             self.collect(0)?;
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Reads the connections of which something was left, each until it is empty or at its end: that may have been reported
-    /// already.
-    fn read_unread(&mut self, now: Now) {
-        if self.unread.is_empty() || self.is_congested() {
+    /// Reads connections of which something was left, the first `left`, each until it is empty or at its end: that may have
+    /// been reported already.
+    fn read_unread(&mut self, left: usize, now: Now) {
+        if left == 0 || self.is_congested() {
             return;
         }
-        let share = self.budget.share(self.unread.len());
-        for _ in 0..self.unread.len() {
+        self.budget.begin_rest();
+        let share = self.budget.share(left);
+        for _ in 0..left {
             if self.budget.is_read() || self.budget.is_over() {
                 return;
             }
@@ -81,7 +87,8 @@ impl<C: Core> Pump<C> {
                 let key = event_key(data);
                 let failed = EventFlags::ERR | EventFlags::HUP;
                 let ends = flags.intersects(EventFlags::RDHUP | failed);
-                let read = if ends || flags.contains(EventFlags::IN) { self.read(key, share, ends, now) } else { 0 };
+                let is_readable = (ends || flags.contains(EventFlags::IN)) && !self.connections.is_unread(key);
+                let read = if is_readable { self.read(key, share, ends, now) } else { 0 };
                 if flags.intersects(EventFlags::OUT | failed) {
                     self.write_again(key, now);
                 }
