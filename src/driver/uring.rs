@@ -11,7 +11,7 @@
 //! it does hold is the open file: see `Connections::part` for the close of a connection with a poll in flight.
 //!
 //! tokio-uring gives operations to the kernel only when the runtime parks. So a shard that always finds something ready
-//! awaits a no-op after [`TURNS_MAX`] turns, which parks.
+//! awaits a no-op after [`TURNS_MAX`] turns, which parks, and accepts unasked.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -39,7 +39,7 @@ use crate::shard::seam::{ConnectionKey, Core};
 const ENTRIES: u32 = 4096;
 
 /// Turns without a park, while there is always something ready.
-const TURNS_MAX: u32 = 8;
+const TURNS_MAX: u32 = 4;
 
 /// Oldest kernel that tokio-uring supports.
 const KERNEL_MIN: (u32, u32) = (5, 11);
@@ -130,6 +130,8 @@ async fn drive<C: Core>(pump: &mut Pump<C>) -> io::Result<()> {
             turns = 0;
         } else if turns == TURNS_MAX {
             tokio_uring::no_op().await?;
+            // Whether a listener is ready is looked at in a sleep only.
+            pump.set_acceptable();
             turns = 0;
         }
         turns += 1;

@@ -1,7 +1,7 @@
 //! What hostile clients send, chosen by a seed, for as long as asked.
 
 use std::env;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::common::engine::Session;
 use crate::common::http::Http;
 use crate::common::random::Random;
 use crate::common::websocket::{BINARY, CONTINUATION, Length, PING, TEXT, upgrade_request};
-use crate::common::{Frame, Server, Via};
+use crate::common::{Client, Frame, Server, Via};
 
 const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 const POLL: &str = "/socket.io/?EIO=4&transport=polling";
@@ -47,6 +47,21 @@ pub fn all(server: &Server, seed: u64) {
         }
         if random.below(20) == 0 {
             with_session(server, &mut random);
+        }
+    }
+}
+
+/// Sockets that send the same over and over for a while, as fast as they can, and read what they are answered.
+pub fn flood(server: &Server, sockets: usize, bytes: &[u8]) {
+    let mut sockets: Vec<(Client, usize)> =
+        (0..sockets).map(|_| (Client::connect(server, Via::WebSocket), 0)).collect();
+    let (start, mut answers) = (Instant::now(), vec![0; 1 << 18]);
+    while start.elapsed() < Duration::from_secs(SECONDS) {
+        for (client, sent) in &mut sockets {
+            let Session::WebSocket { ws, .. } = &mut client.session else { continue };
+            ws.http.stream.set_nonblocking(true).expect("a TCP socket");
+            *sent += ws.http.stream.write(&bytes[*sent % bytes.len()..]).unwrap_or(0);
+            let _ = ws.http.stream.read(&mut answers);
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::common::engine::{BOTH, Session};
 use crate::common::http::{Http, get};
 use crate::common::random::Random;
 use crate::common::rooms::{join, member, message, uuid};
+use crate::common::websocket::{CONTINUATION, TEXT};
 use crate::common::{Client, Frame, Polling, Server, Via, eventually, matrix};
 
 /// Megabytes of resident memory.
@@ -77,6 +78,28 @@ fn p02_connections_that_send_slowly_are_gone_in_time() {
             slow.iter_mut().enumerate().for_each(|(n, http)| http.send(starts[n % starts.len()]));
             slow.iter_mut().for_each(|http| drop(http.rest_within(Duration::from_secs(4))));
         });
+    });
+}
+
+/// The messages of tiny fragments, and questions with large answers, of a hundred sockets at a time.
+#[test]
+fn p02_floods_that_cost_much_to_take_do_not_hold_others_up() {
+    each_own(&[], |server| {
+        let room = uuid();
+        let mut sender = Client::connect(&server, Via::WebSocket);
+        for _ in 0..50 {
+            assert_eq!(sender.call("message", message(&room, &uuid(), &"x".repeat(9_000)))["ok"], true);
+        }
+        let question = format!(r#"425["request-world-state",{{"roomId":"{room}"}}]"#);
+        let fragment = Frame::new(false, CONTINUATION, "x").masked();
+        let fragments = [
+            Frame::new(false, TEXT, r#"42["nope",""#).masked(),
+            fragment.repeat(15_998),
+            Frame::new(true, CONTINUATION, "\"]").masked(),
+        ];
+        for bytes in [Frame::text(question).masked().repeat(50), fragments.concat()] {
+            canary::beside(&server, || attacks::flood(&server, 100, &bytes));
+        }
     });
 }
 
