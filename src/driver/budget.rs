@@ -76,3 +76,23 @@ impl Budget {
         is_out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_of_a_few_bytes_run_out_of_time_as_well_and_leave_some_for_the_rest() {
+        let mut budget = Budget::new();
+        std::thread::sleep(TURN_TIME);
+        let reads = (1..).find(|_| {
+            budget.spend(300);
+            budget.is_over()
+        });
+        assert!(reads.is_some_and(|reads| reads <= 8), "{reads:?}");
+        budget.begin_rest();
+        assert!(!budget.is_over() && !budget.is_read());
+        budget.begin();
+        assert_eq!(budget.share(1), READ_MIN_BYTES, "the next turn hurries");
+    }
+}
