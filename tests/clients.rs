@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::nginx::{Nginx, nginx_is_here};
+use common::front::{Front, nginx_is_here};
 use common::scripts::{node, node_with, python};
 use common::{ECHO, ROOMS, each_worker_count};
 
@@ -19,7 +19,7 @@ fn socket_io_client_talks_in_rooms() {
 #[test]
 fn socket_io_client_talks_in_rooms_through_a_proxy() {
     if nginx_is_here() {
-        each_worker_count(&[4], ROOMS, |server| node("rooms.mjs", &Nginx::in_front_of(server).as_server()));
+        each_worker_count(&[4], ROOMS, |server| node("rooms.mjs", &Front::nginx(server).as_server()));
     }
 }
 

@@ -6,8 +6,8 @@ mod common;
 use std::time::Instant;
 
 use common::engine::Session;
+use common::front::{Front, nginx_is_here};
 use common::matrix::cells;
-use common::nginx::{Nginx, nginx_is_here};
 use common::rooms::{join, message, texts, uuid};
 use common::server::Counters;
 use common::{Client, Server, Via};
@@ -62,7 +62,7 @@ fn sessions_behind_a_proxy_that_shares_its_connections_lose_nothing() {
         return;
     }
     let crowd = Crowd { rooms: 30, members: 10 };
-    for counters in each_driver_counted(|server| talk(&Nginx::in_front_of(server).as_server(), &crowd)) {
+    for counters in each_driver_counted(|server| talk(&Front::nginx(server).as_server(), &crowd)) {
         let (accepted, requests) = (counters.sum("accepted"), crowd.requests());
         assert!(
             accepted * 2 < requests,

@@ -4,10 +4,10 @@ mod common;
 
 use std::time::Duration;
 
+use common::front::{Front, haproxy_is_here, nginx_is_here};
 use common::http::Http;
-use common::nginx::{Nginx, nginx_is_here};
 use common::tls::{Identity, tunnel};
-use common::{LIMIT, Server, each_cell, each_driver, eventually};
+use common::{Client, LIMIT, Server, Via, each_cell, each_driver, eventually};
 use rustls::ALL_VERSIONS;
 
 const PROXY_PROTOCOL: &[&str] = &[
@@ -201,27 +201,47 @@ fn who_is_no_trusted_proxy_cannot_name_clients() {
     });
 }
 
+/// Three WebSockets of one client and two of another, by a proxy in front of a server that lets each have two. What the one
+/// too many was answered; `None`: its connection has ended.
+fn third_websocket(front: &Server) -> Option<u16> {
+    let open = |address| {
+        let mut http = Http::connect_from(front, address).expect("the proxy accepts");
+        http.send(format!("{}\r\n", common::websocket::upgrade_request("/socket.io/?EIO=4&transport=websocket")));
+        let status = http.try_response(false, LIMIT).ok().map(|response| response.status);
+        (http, status)
+    };
+    let kept = [open("127.0.0.8"), open("127.0.0.8"), open("127.0.0.9")];
+    assert_eq!(kept.each_ref().map(|(_, status)| *status), [Some(101); 3]);
+    let (_, third) = open("127.0.0.8");
+    assert_eq!(open("127.0.0.9").1, Some(101), "another client has to suffer");
+    third
+}
+
 #[test]
 fn clients_behind_nginx_are_told_apart() {
-    if !nginx_is_here() {
-        return;
+    if nginx_is_here() {
+        each_cell(FORWARDED, |server| {
+            let nginx = Front::nginx(server);
+            assert_eq!(third_websocket(&nginx.as_server()), Some(429));
+        });
     }
-    each_cell(FORWARDED, |server| {
-        let nginx = Nginx::in_front_of(server);
-        let front = nginx.as_server();
-        let open = |address| {
-            let http = Http::connect_from(&front, address).expect("nginx accepts");
-            let target = "/socket.io/?EIO=4&transport=websocket";
-            let mut http = http;
-            http.send(format!("{}\r\n", common::websocket::upgrade_request(target)));
-            let status = http.response().status;
-            (http, status)
-        };
-        let kept = [open("127.0.0.8"), open("127.0.0.8"), open("127.0.0.9")];
-        assert_eq!(kept.each_ref().map(|(_, status)| *status), [101; 3]);
-        assert_eq!(open("127.0.0.8").1, 429);
-        assert_eq!(open("127.0.0.9").1, 101);
-    });
+}
+
+#[test]
+fn clients_behind_haproxy_are_told_apart() {
+    if haproxy_is_here() {
+        each_cell(FORWARDED, |server| {
+            let haproxy = Front::haproxy_http(server);
+            assert_eq!(third_websocket(&haproxy.as_server()), Some(429));
+        });
+        each_cell(PROXY_PROTOCOL, |server| {
+            let haproxy = Front::haproxy_tcp(server);
+            let front = haproxy.as_server();
+            assert_eq!(third_websocket(&front), None);
+            let mut client = Client::connect(&front, Via::Polling);
+            assert_eq!(client.call("join", serde_json::json!({"roomId": common::rooms::uuid()}))["ok"], true);
+        });
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! nginx in front of a server, as operators put it there: one pool of upstream connections that all clients share.
+//! Proxies in front of a server, as operators put them there: nginx with one pool of upstream connections that all clients
+//! share, HAProxy for TCP and for HTTP.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,8 +13,8 @@ use super::{LIMIT, Server};
 /// Ports that are tried: somebody else may take a free one first.
 const ATTEMPTS: usize = 5;
 
-/// A running nginx that listens on 127.0.0.1; it ends with this value, and at the latest with the test process.
-pub struct Nginx {
+/// A running proxy that listens on 127.0.0.1; it ends with this value, and at the latest with the test process.
+pub struct Front {
     addr: SocketAddr,
     label: String,
     child: Child,
@@ -25,10 +26,29 @@ pub fn nginx_is_here() -> bool {
     super::scripts::can_run("nginx", &["-v"])
 }
 
-impl Nginx {
-    /// Starts one on a free port, with everything it writes in a directory of its own.
-    pub fn in_front_of(server: &Server) -> Nginx {
-        (0..ATTEMPTS).find_map(|_| Nginx::try_start(server)).expect("nginx listens on a free port")
+/// The same of HAProxy.
+pub fn haproxy_is_here() -> bool {
+    super::scripts::can_run("haproxy", &["-v"])
+}
+
+impl Front {
+    /// nginx, which names the client of each request.
+    pub fn nginx(server: &Server) -> Front {
+        Front::start(server, "nginx", &["-p", ".", "-e", "errors", "-c"], nginx)
+    }
+
+    /// HAProxy, which names the client of each connection (`send-proxy-v2`).
+    pub fn haproxy_tcp(server: &Server) -> Front {
+        Front::start(server, "haproxy", &["-db", "-f"], |listen, server| {
+            haproxy("tcp", "", "send-proxy-v2", listen, server)
+        })
+    }
+
+    /// HAProxy, which names the client of each request.
+    pub fn haproxy_http(server: &Server) -> Front {
+        Front::start(server, "haproxy", &["-db", "-f"], |listen, server| {
+            haproxy("http", "option forwardfor", "", listen, server)
+        })
     }
 
     /// Clients take it for the server.
@@ -36,20 +56,32 @@ impl Nginx {
         Server::in_front(self.addr, &self.label)
     }
 
-    fn try_start(server: &Server) -> Option<Nginx> {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let addr = free.local_addr().expect("a bound socket");
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nginx-{}", addr.port()));
-        fs::create_dir_all(&directory).expect("a directory below target/");
-        fs::write(directory.join("nginx.conf"), configuration(addr, server.addr())).expect("a file below target/");
-        drop(free);
-        let mut command = Command::new("nginx");
-        command.arg("-p").arg(&directory).args(["-c", "nginx.conf", "-e", "error.log"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().expect("nginx can be run");
-        kill_at_exit(child.id());
-        let mut nginx = Nginx { addr, label: format!("nginx before {}", server.label), child, directory };
-        nginx.listens().then_some(nginx)
+    /// Starts `program` on a free port, with everything it writes in a directory of its own. `args` end with the option for
+    /// the file with what `configuration` says.
+    fn start(
+        server: &Server,
+        program: &str,
+        args: &[&str],
+        configuration: impl Fn(SocketAddr, SocketAddr) -> String,
+    ) -> Front {
+        let listening = (0..ATTEMPTS).find_map(|_| {
+            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+            let addr = free.local_addr().expect("a bound socket");
+            let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{program}-{}", addr.port()));
+            fs::create_dir_all(&directory).expect("a directory below target/");
+            let file = directory.join("configuration");
+            fs::write(&file, configuration(addr, server.addr())).expect("a file below target/");
+            drop(free);
+            let mut command = Command::new(program);
+            command.args(args).arg(file).current_dir(&directory);
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            command.stderr(File::create(directory.join("said")).expect("a file below target/"));
+            let child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
+            kill_at_exit(child.id());
+            let mut front = Front { addr, label: format!("{program} before {}", server.label), child, directory };
+            front.listens().then_some(front)
+        });
+        listening.unwrap_or_else(|| panic!("{program} listens on no port"))
     }
 
     /// Waits until it accepts; `false` when it ends instead.
@@ -59,35 +91,35 @@ impl Nginx {
             if self.child.try_wait().expect("our own child").is_some() {
                 return false;
             }
-            assert!(start.elapsed() < LIMIT, "nginx does not listen:\n{}", self.errors());
+            assert!(start.elapsed() < LIMIT, "it does not listen:\n{}", self.errors());
             std::thread::sleep(Duration::from_millis(10));
         }
         self.child.try_wait().expect("our own child").is_none()
     }
 
     fn errors(&self) -> String {
-        fs::read_to_string(self.directory.join("error.log")).unwrap_or_default()
+        ["said", "errors"].map(|file| fs::read_to_string(self.directory.join(file)).unwrap_or_default()).concat()
     }
 }
 
-impl Drop for Nginx {
+impl Drop for Front {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("nginx says:\n{}", self.errors());
+            eprintln!("{} says:\n{}", self.label, self.errors());
         }
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
 /// One process without a master, so that killing it ends all of it, and so that all clients share one pool.
-fn configuration(listen: SocketAddr, upstream: SocketAddr) -> String {
+fn nginx(listen: SocketAddr, upstream: SocketAddr) -> String {
     format!(
         "daemon off;
 master_process off;
 pid nginx.pid;
-error_log error.log warn;
+error_log errors warn;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
@@ -120,6 +152,24 @@ http {{
         }}
     }}
 }}
+"
+    )
+}
+
+/// One process without a master; `option` and `flags` name clients to the server.
+fn haproxy(mode: &str, option: &str, flags: &str, listen: SocketAddr, server: SocketAddr) -> String {
+    format!(
+        "global
+    maxconn 1000
+defaults
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+listen sockeye
+    mode {mode}
+    {option}
+    bind {listen}
+    server one {server} {flags}
 "
     )
 }

@@ -7,10 +7,10 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of this module")]
 
 pub mod engine;
+pub mod front;
 pub mod http;
 pub mod json;
 pub mod matrix;
-pub mod nginx;
 pub mod random;
 pub mod rooms;
 pub mod scripts;
