@@ -41,7 +41,7 @@ fn put_text_behind<const HEADER: usize>(out: &mut Vec<u8>, write: impl FnOnce(&m
 /// Bytes of an offset's text.
 pub const OFFSET_LEN: usize = 12;
 
-/// A broadcast that is encoded but for what a few gaps are left for; then it is [`Prepared`], without a copy.
+/// A broadcast that is encoded but for what a few gaps are left for; then it is [`Prepared`].
 #[derive(Debug)]
 pub struct Outline {
     frame: Vec<u8>,
@@ -67,7 +67,7 @@ impl Outline {
 
     /// The broadcast as it is now.
     pub fn finish(self) -> Prepared {
-        Prepared { frame: Arc::new(self.frame), header: self.header }
+        Prepared { frame: self.frame.into(), header: self.header }
     }
 }
 
@@ -77,7 +77,8 @@ const EVENT: &[u8] = b"42";
 /// A broadcast encoded once, as the frame that goes to a WebSocket; its payload is the packet that goes to a poll.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    frame: Arc<Vec<u8>>,
+    /// Next to its reference counts and no longer than need be: of what is kept, most is cold when it is dropped.
+    frame: Arc<[u8]>,
     header: u8,
 }
 
@@ -93,9 +94,9 @@ impl Prepared {
         self.frame.get(usize::from(self.header)..).unwrap_or_default()
     }
 
-    /// Bytes of memory shared by all who hold it: the frame, what it lies in and its two reference counts.
+    /// Bytes of memory shared by all who hold it: the frame and its two reference counts.
     pub fn bytes(&self) -> usize {
-        self.frame.capacity() + size_of::<Vec<u8>>() + 2 * size_of::<usize>()
+        self.frame.len() + 2 * size_of::<usize>()
     }
 
     /// Appends the frame as it is.
