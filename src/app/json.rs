@@ -294,11 +294,16 @@ impl<'a> Iterator for Children<'a> {
 
 /// Appends a string as JSON, in quotes.
 pub fn put_str(out: &mut Vec<u8>, text: &str) {
-    if text.is_empty() {
-        return out.extend_from_slice(br#""""#);
+    // Without a branch for each byte, so that it is many bytes at a time; hardly any text needs more.
+    if text.bytes().fold(false, |escaped, byte| escaped | matches!(byte, 0..0x20 | b'"' | b'\\')) {
+        // Writing to a Vec does not fail.
+        let _ = WriterGenerator::new(out).write_string(text);
+        return;
     }
-    // Writing to a Vec does not fail.
-    let _ = WriterGenerator::new(out).write_string(text);
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
 }
 
 fn put_static(out: &mut Vec<u8>, value: StaticNode) {
