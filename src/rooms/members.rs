@@ -91,7 +91,7 @@ impl Members {
 
     /// Whether a socket is in a room.
     pub fn contains(&self, memberships: &Memberships, room: &RoomId) -> bool {
-        self.find(room).is_some_and(|room| memberships.iter().any(|m| m.room == room))
+        self.membership(memberships, room).is_some()
     }
 
     fn room_mut(&mut self, id: &RoomId) -> (u32, &mut Room, Change) {
@@ -140,6 +140,11 @@ impl Members {
 
     /// The membership of a room among a socket's.
     pub fn membership(&self, memberships: &Memberships, id: &RoomId) -> Option<usize> {
+        /// To look at so few rooms costs less than to look one up.
+        const FEW: usize = 2;
+        if memberships.len() <= FEW {
+            return memberships.iter().position(|m| self.id(m.room) == Some(id));
+        }
         let room = self.find(id)?;
         memberships.iter().position(|m| m.room == room)
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 /// A room's name: a uuid, or for older clients any text of at most [`RoomId::MAX_LEN`] bytes. Rooms are a name space of
 /// their own; no socket id ever names one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RoomId {
     /// Compared and shown in lower case.
     Uuid(Uuid),
@@ -44,6 +44,16 @@ impl RoomId {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
         (hasher.finish() % shards as u64) as usize
+    }
+}
+
+impl Hash for RoomId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            // As one number: a uuid's own bytes would be hashed with their length, and no name is told from it by more.
+            Self::Uuid(uuid) => state.write_u128(uuid.as_u128()),
+            Self::Name(name) => name.hash(state),
+        }
     }
 }
 

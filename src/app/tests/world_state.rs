@@ -1,6 +1,7 @@
 //! `request-world-state`: what a socket is told of its rooms, wherever their homes are.
 
 use super::*;
+use crate::rooms::RoomId;
 
 fn room(n: usize) -> String {
     format!("0a0a0a0a-0000-4000-8000-0000000001{n:02}")
@@ -231,7 +232,9 @@ fn one_world_state_takes_a_quarter_of_what_may_wait_for_a_reader() {
 #[test]
 fn a_reader_that_asks_for_more_than_it_takes_is_refused_and_lives() {
     each(&AgentsSettings::default(), |fleet| {
-        let peer = fleet.member(0, ROOM);
+        // At the room's home, which answers within the turn.
+        let home = RoomId::uuid(ROOM).expect("a uuid").home(fleet.shards());
+        let peer = fleet.member(home, ROOM);
         let text = "x".repeat(20_000);
         for _ in 0..12 {
             fleet.emit(peer, "message", &json!({"roomId": ROOM, "userId": USER, "text": text}));
