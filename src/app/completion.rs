@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn the_messages_that_wait_on_a_shard_are_bounded() {
         let mut deadlines = Deadlines::new(1_000);
-        let mut room = Room::new(RoomId::Name("r".into()), Uuid::nil(), 0);
+        let mut room = Room::new(RoomId::Name("r".into()), 0, Uuid::nil(), 0);
         let mut wait = |deadlines: &mut Deadlines| {
             let agents = LiveAgents::from_slice(&[Uuid::nil()]);
             super::wait(deadlines, &mut room, agents, Uuid::nil(), None, 0)

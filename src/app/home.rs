@@ -89,7 +89,8 @@ impl Agents {
         let default = settings.server_id;
         let stored = self.world.open(&id, now.unix_ms, |room| {
             let created_at = room.next_created_at(now.unix_ms);
-            let stamp = Stamp { id: chosen.unwrap_or_else(|| ids.next(cx.engine, created_at)), created_at };
+            let id = chosen.unwrap_or_else(|| ids.next(cx.engine, created_at, room.slot()));
+            let stamp = Stamp { id, created_at };
             let mut is_agents = matches!(speaker, Party::Agent(_));
             if is_agents && matches!(by, Publisher::Call(_)) {
                 room.enroll(sender, now.unix_ms);
@@ -116,12 +117,12 @@ impl Agents {
                 cx.engine.counters.completions_not_awaited += u64::from(has_agents && !waits);
                 !waits
             };
-            (stamp, draft.finish(stamp), complete, asks_demo)
+            (room.slot(), stamp, draft.finish(stamp), complete, asks_demo)
         });
-        let Some((stamp, broadcast, complete, asks_demo)) = stored else {
+        let Some((slot, stamp, broadcast, complete, asks_demo)) = stored else {
             return cx.post(from, Mail::Unsent(by, Box::new(self.no_room())));
         };
-        self.world.store(&id, Item { stamp, sender, broadcast: broadcast.clone(), extra });
+        self.world.store(slot, Item { stamp, sender, broadcast: broadcast.clone(), extra });
         if let Some(sent) = sent {
             self.dedupe.keep(sent, stamp, now.mono_ms);
             cx.engine.counters.message_ids_forgotten = self.dedupe.forgotten();

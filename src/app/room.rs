@@ -38,6 +38,7 @@ pub struct Room {
     pub agent_spoke_ms: u64,
     agents: SmallVec<[Uuid; 1]>,
     id: RoomId,
+    slot: u32,
     server: Uuid,
     last_created_at: u64,
 }
@@ -67,8 +68,8 @@ impl Member {
 }
 
 impl Room {
-    /// An empty room that came into being at `now_ms`.
-    pub fn new(id: RoomId, server: Uuid, now_ms: u64) -> Self {
+    /// An empty room that came into being at `now_ms`, in `slot` of its home's.
+    pub fn new(id: RoomId, slot: u32, server: Uuid, now_ms: u64) -> Self {
         Self {
             online: 0,
             is_dm: false,
@@ -81,6 +82,7 @@ impl Room {
             agent_spoke_ms: 0,
             agents: SmallVec::new(),
             id,
+            slot,
             server,
             last_created_at: 0,
         }
@@ -89,6 +91,11 @@ impl Room {
     /// Its id.
     pub fn id(&self) -> &RoomId {
         &self.id
+    }
+
+    /// Its slot among the rooms of its home.
+    pub fn slot(&self) -> u32 {
+        self.slot
     }
 
     /// The server it belongs to.
@@ -222,7 +229,7 @@ mod tests {
     }
 
     fn room() -> Room {
-        Room::new(RoomId::Name("r".into()), Uuid::nil(), 0)
+        Room::new(RoomId::Name("r".into()), 0, Uuid::nil(), 0)
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::broadcast::Broadcast;
 use super::history::Item;
+use super::ids;
 use super::order::Order;
 use super::room::Room;
 use crate::metrics::RoomCounters;
@@ -30,7 +31,7 @@ pub struct World {
     server: Uuid,
     rooms: Slab<Room>,
     by_id: RoomMap<u32>,
-    /// The rooms of all messages that are kept.
+    /// The rooms of those messages that are kept and whose ids do not name them.
     by_message: HashMap<Uuid, u32, foldhash::quality::RandomState>,
     /// Empty rooms.
     disused: Order,
@@ -91,24 +92,34 @@ impl World {
 
     /// Changes a room, which comes into being if need be. `None`: there are too many, and none of them is empty.
     pub fn open<R>(&mut self, id: &RoomId, now_ms: u64, change: impl FnOnce(&mut Room) -> R) -> Option<R> {
-        if !self.by_id.contains_key(id) {
-            if self.rooms.len() >= self.bounds.rooms && !self.drop_disused() {
-                self.counters.refused += 1;
-                return None;
-            }
-            // A place in the slab is 32 bits wide: `--max-rooms` is far below that.
-            let slot = self.rooms.insert(Room::new(id.clone(), self.server, now_ms)) as u32;
-            self.by_id.insert(id.clone(), slot);
-        }
-        self.change(id, change)
+        let slot = match self.by_id.get(id) {
+            Some(&slot) => slot,
+            None => self.create(id, now_ms)?,
+        };
+        let result = change(self.rooms.get_mut(slot as usize)?);
+        self.file(slot);
+        Some(result)
     }
 
-    /// Keeps a message of a room, later than all others of it.
-    pub fn store(&mut self, id: &RoomId, item: Item) {
-        let Some(slot) = self.by_id.get(id).copied() else { return };
+    fn create(&mut self, id: &RoomId, now_ms: u64) -> Option<u32> {
+        if self.rooms.len() >= self.bounds.rooms && !self.drop_disused() {
+            self.counters.refused += 1;
+            return None;
+        }
+        // A place in the slab is 32 bits wide: `--max-rooms` is far below that.
+        let slot = self.rooms.vacant_key() as u32;
+        self.rooms.insert(Room::new(id.clone(), slot, self.server, now_ms));
+        self.by_id.insert(id.clone(), slot);
+        Some(slot)
+    }
+
+    /// Keeps a message of the room in `slot`, later than all others of it.
+    pub fn store(&mut self, slot: u32, item: Item) {
         let Some(room) = self.rooms.get_mut(slot as usize).filter(|_| self.bounds.history_len > 0) else { return };
         self.history_bytes += item.bytes();
-        self.by_message.insert(item.stamp.id, slot);
+        if ids::named_room(item.stamp.id) != slot {
+            self.by_message.insert(item.stamp.id, slot);
+        }
         room.history.push(item);
         self.spoken.touch(slot);
         self.trim(slot);
@@ -116,7 +127,7 @@ impl World {
 
     /// Gives a message that is kept new content. It keeps its place and time.
     pub fn replace(&mut self, message: Uuid, broadcast: Broadcast, extra: Option<Box<[u8]>>) -> bool {
-        let Some(slot) = self.by_message.get(&message).copied() else { return false };
+        let Some(slot) = self.room_of(message) else { return false };
         let Some(room) = self.rooms.get_mut(slot as usize) else { return false };
         let before = room.history.bytes();
         if !room.history.replace(message, broadcast, extra) {
@@ -130,8 +141,15 @@ impl World {
 
     /// A message that is kept, and its room.
     pub fn message(&self, id: Uuid) -> Option<(&Room, &Item)> {
-        let room = self.rooms.get(*self.by_message.get(&id)? as usize)?;
+        let room = self.rooms.get(self.room_of(id)? as usize)?;
         Some((room, room.history.find(id)?))
+    }
+
+    /// The slot of the room that keeps a message, if any does.
+    fn room_of(&self, message: Uuid) -> Option<u32> {
+        let named = ids::named_room(message);
+        let is_there = self.rooms.get(named as usize).is_some_and(|room| room.history.find(message).is_some());
+        if is_there { Some(named) } else { self.by_message.get(&message).copied() }
     }
 
     /// A room that is read: it counts as used.
@@ -169,7 +187,9 @@ impl World {
         let Some(room) = self.rooms.get_mut(slot as usize) else { return };
         if let Some(item) = room.history.pop_oldest() {
             self.history_bytes -= item.bytes();
-            self.by_message.remove(&item.stamp.id);
+            if ids::named_room(item.stamp.id) != slot {
+                self.by_message.remove(&item.stamp.id);
+            }
         }
         if room.history.is_empty() {
             self.spoken.remove(slot);

@@ -113,7 +113,8 @@ impl Agents {
         // What the server wrote itself can be read.
         let reply = reply.ok().flatten().unwrap_or_else(|| eliza::reply("", roll));
         let now = cx.now();
-        let id = self.ids.next(cx.engine, now.unix_ms);
+        let slot = self.world.room(room).map_or(0, Room::slot);
+        let id = self.ids.next(cx.engine, now.unix_ms, slot);
         let answer = Answer { room: room.clone(), server, id, reply, said: 0, is_awaited: waits };
         self.demo.add(now.mono_ms + THINK_MS, answer);
         self.demo.arm(cx);

@@ -24,8 +24,8 @@ fn bounds() -> Bounds {
 
 /// Opens `room(n)` and stores a message in it.
 fn say(world: &mut World, n: u128, id: u64, len: usize) {
-    world.open(&room(n), 0, |_| ()).expect("a room");
-    world.store(&room(n), item(id, len));
+    let slot = world.open(&room(n), 0, |room| room.slot()).expect("a room");
+    world.store(slot, item(id, len));
 }
 
 fn kept(world: &World, n: u128) -> Vec<u64> {
@@ -38,10 +38,12 @@ fn kept(world: &World, n: u128) -> Vec<u64> {
 fn check(world: &World) {
     let items: Vec<_> = world.rooms().flat_map(|r| r.history.before(None).map(|i| (i, r.id()))).collect();
     assert_eq!(world.history_bytes, items.iter().map(|(i, _)| i.bytes()).sum::<usize>());
-    assert_eq!(world.by_message.len(), items.len());
     for (item, id) in items {
         let (room, found) = world.message(item.stamp.id).expect("indexed");
         assert_eq!((room.id(), found.stamp), (id, item.stamp));
+    }
+    for slot in world.by_message.values() {
+        assert!(world.rooms.contains(*slot as usize));
     }
     let spoken = world.rooms().filter(|r| !r.history.is_empty()).count();
     assert_eq!(world.spoken.len(), spoken);
@@ -109,6 +111,26 @@ fn a_replaced_message_stays_where_it_is_and_counts_what_it_has_become() {
     assert_eq!(kept(&world, 1), [3, 2]);
     check(&world);
     assert!(!world.replace(Uuid::from_u128(1), Broadcast::of(b"gone"), None));
+}
+
+#[test]
+fn a_message_is_found_whether_or_not_its_id_names_its_room() {
+    let mut world = world(bounds());
+    let slots = [1, 2].map(|n| world.open(&room(n), 0, |room| room.slot()).expect("a room"));
+    let stamp = |id: u128, created_at| Stamp { id: Uuid::from_u128(id), created_at };
+    // One that names its room, one that names the other room, and one that names none.
+    for (stamp, slot) in [
+        (stamp(7 << 32 | u128::from(slots[0]), 1), slots[0]),
+        (stamp(8 << 32 | u128::from(slots[0]), 2), slots[1]),
+        (stamp(9 << 32 | 1_000, 3), slots[1]),
+    ] {
+        world.store(slot, Item { stamp, ..item(1, 10) });
+    }
+    assert_eq!((kept(&world, 1), kept(&world, 2), world.by_message.len()), (vec![1], vec![3, 2], 2));
+    check(&world);
+    (4..=9).for_each(|n| say(&mut world, 2, n, 10));
+    assert!(world.message(Uuid::from_u128(9 << 32 | 1_000)).is_none());
+    check(&world);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 const ALL: usize = 1 << 30;
 
 fn room(n: u128, messages: u64, len: usize) -> Room {
-    let mut room = Room::new(RoomId::Uuid(Uuid::from_u128(n)), Uuid::nil(), 5);
+    let mut room = Room::new(RoomId::Uuid(Uuid::from_u128(n)), 0, Uuid::nil(), 5);
     for id in 1..=messages {
         let broadcast = Broadcast::of(format!("{{\"n\":{id},\"text\":\"{}\"}}", "x".repeat(len)).as_bytes());
         let stamp = Stamp { id: Uuid::from_u128(id.into()), created_at: id };
@@ -83,7 +83,7 @@ fn no_more_is_told_than_fits_whatever_is_in_the_rooms() {
         }
         room
     };
-    let mut named = Room::new(RoomId::Name("\"".repeat(255).into()), Uuid::nil(), 0);
+    let mut named = Room::new(RoomId::Name("\"".repeat(255).into()), 0, Uuid::nil(), 0);
     named.seen(Uuid::from_u128(1), 1);
     let rooms = [crowded(1, "Ada"), crowded(2, &"\u{1}".repeat(256)), room(3, 50, 20_000), room(4, 0, 0), named];
     for max in [1_000, 4_000, 16_384, 65_536, 262_144, 1 << 20] {
