@@ -180,6 +180,8 @@ pub struct Http {
     pub head_only: bool,
     /// Which allowed origin the present request named; answers carry it.
     pub origin: Option<u16>,
+    /// It goes on with a further request in a later turn.
+    pub resumes: bool,
     /// When the request, or the pause between two, has taken too long, in `mono_ms`.
     pub deadline_ms: u64,
     /// When the timer that watches the deadline fires.

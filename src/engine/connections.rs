@@ -90,7 +90,45 @@ impl Engine {
             self.end_connection(key, Finish::Linger);
         } else {
             self.set_deadline(key, self.now.mono_ms + self.settings.idle_timeout_ms);
-            self.resumed.push(key);
+            self.resume(key);
+        }
+    }
+
+    /// An HTTP connection that holds more than the answered request goes on with it in a later turn, and is not read until
+    /// then: what it sends at once must neither take a turn for itself nor wait in memory as so many answers.
+    pub fn resume(&mut self, key: ConnectionKey) {
+        // Who is owed much goes on when it has caught up.
+        let is_owed = self.stalled.contains_key(&key);
+        let Some(http) = self.http_mut(key).filter(|http| !is_owed && http.decoder.buffered() > 0) else { return };
+        if !std::mem::replace(&mut http.resumes, true) {
+            self.resumed.push_back(key);
+            self.set_reading(key, false);
+        }
+    }
+
+    /// The next connection that goes on.
+    pub fn take_resumed(&mut self) -> Option<ConnectionKey> {
+        while let Some(key) = self.resumed.pop_front() {
+            if let Some(http) = self.http_mut(key) {
+                http.resumes = false;
+                if !self.stalled.contains_key(&key) {
+                    return Some(key);
+                }
+            }
+        }
+        None
+    }
+
+    /// Connections that go on.
+    pub fn resumed_count(&self) -> usize {
+        self.resumed.len()
+    }
+
+    /// Reads a connection that neither has a further request already nor is owed much.
+    pub fn read_on(&mut self, key: ConnectionKey) {
+        let waits = self.http_mut(key).is_some_and(|http| http.resumes) || self.stalled.contains_key(&key);
+        if !waits {
+            self.set_reading(key, true);
         }
     }
 
@@ -115,7 +153,7 @@ impl Engine {
     /// Lets all HTTP connections go on with what they hold.
     pub fn resume_http(&mut self) {
         let keys = self.connection_keys();
-        self.resumed.extend(keys);
+        keys.into_iter().for_each(|key| self.resume(key));
     }
 
     /// Ends an HTTP connection of which no further request is wanted: at once when it is between two, else after the answer

@@ -33,7 +33,7 @@ use crate::connection::{Connection, Emigrant, Handover};
 use crate::wire::http::Head;
 use crate::wire::sid::{Layout, Sid};
 use slab::Slab;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use wheel::{Timer, Wheel};
 
@@ -194,7 +194,7 @@ pub struct Engine {
     generation: u32,
     entropy: Entropy,
     closed: Vec<(SessionKey, u32, CloseReason)>,
-    resumed: Vec<ConnectionKey>,
+    resumed: VecDeque<ConnectionKey>,
     ending: Vec<ConnectionKey>,
     scratch: Scratch,
     effects: Vec<(ConnectionKey, Effect)>,
@@ -236,7 +236,7 @@ impl Engine {
             generation: 0,
             entropy,
             closed: Vec::new(),
-            resumed: Vec::new(),
+            resumed: VecDeque::new(),
             ending: Vec::new(),
             scratch: Scratch::default(),
             effects: Vec::new(),
@@ -284,7 +284,7 @@ impl Engine {
 
     /// Whether the engine waits for nothing but the driver and timers.
     pub fn is_settled(&self) -> bool {
-        self.closed.is_empty() && self.resumed.is_empty()
+        self.closed.is_empty()
     }
 
     /// Sessions open now.
@@ -306,10 +306,5 @@ impl Engine {
     /// Sessions that ended and are not yet reported, with what was kept in them.
     pub fn take_closed(&mut self) -> Option<(SessionKey, u32, CloseReason)> {
         self.closed.pop()
-    }
-
-    /// HTTP connections whose answer is written and that may hold a further request.
-    pub fn take_resumed(&mut self) -> Option<ConnectionKey> {
-        self.resumed.pop()
     }
 }

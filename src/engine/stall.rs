@@ -29,13 +29,13 @@ impl Engine {
     /// Little or nothing waits for a reader.
     pub(super) fn caught_up(&mut self, key: ConnectionKey) {
         self.forget_stall(key);
-        self.set_reading(key, true);
+        self.read_on(key);
     }
 
     /// The connection is gone, or reads again.
     pub(super) fn forget_stall(&mut self, key: ConnectionKey) {
-        if !self.stalled.is_empty() {
-            self.stalled.remove(&key);
+        if !self.stalled.is_empty() && self.stalled.remove(&key).is_some() {
+            self.resume(key);
         }
     }
 

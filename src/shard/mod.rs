@@ -44,6 +44,9 @@ pub enum Mail<M> {
     DrainMark(u8),
 }
 
+/// Connections that a turn lets go on with what they sent behind an answered request.
+const RESUMED_MAX: usize = 16;
+
 impl<P: Protocol> Shard<P> {
     /// A shard without connections. `now_ms`: `mono_ms` at the start.
     pub fn new(settings: Settings, routes: Routes, protocol: P, entropy: Entropy, now_ms: u64) -> Self {
@@ -113,6 +116,16 @@ impl<P: Protocol> Shard<P> {
         for mut packet in emigrant.packets {
             self.protocol.text(&mut self.engine, session, &mut packet);
             self.settle();
+        }
+    }
+
+    /// Lets connections go on with the requests behind those that were answered in earlier turns, a few in each turn.
+    fn go_on(&mut self) {
+        for _ in 0..self.engine.resumed_count().min(RESUMED_MAX) {
+            let Some(key) = self.engine.take_resumed() else { return };
+            self.advance_http(key);
+            self.settle();
+            self.engine.read_on(key);
         }
     }
 }
@@ -210,18 +223,15 @@ impl<P: Protocol> Core for Shard<P> {
     }
 
     fn deadline_ms(&self) -> Option<u64> {
-        self.engine.wheel.deadline_ms()
+        if self.engine.resumed_count() > 0 { Some(0) } else { self.engine.wheel.deadline_ms() }
     }
 
     fn flush<W: Wire<Self::Mail>>(&mut self, wire: &mut W, now: Now) {
         self.engine.now = now;
         self.advance_drain(wire);
+        self.go_on();
         loop {
             self.settle();
-            while let Some(key) = self.engine.take_resumed() {
-                self.advance_http(key);
-                self.settle();
-            }
             self.engine.flush(&mut |key, slices, is_last| {
                 if is_last { wire.send_last(key, slices) } else { wire.send(key, slices) }
             });

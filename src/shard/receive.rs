@@ -278,7 +278,10 @@ impl<P: Protocol> Shard<P> {
         let Some(http) = self.engine.http_mut(key) else { return false };
         http.decoder = decoder;
         match outcome {
-            Outcome::Waits if purpose == Purpose::Call && http.awaiting != Awaiting::Answer => http.decoder.finish(),
+            Outcome::Waits if purpose == Purpose::Call && http.awaiting != Awaiting::Answer => {
+                http.decoder.finish();
+                self.engine.resume(key);
+            }
             Outcome::Waits => {}
             Outcome::Refused(refusal) => self.engine.answer(key, 400, &refusal.json()),
             Outcome::Ok => self.engine.answer_with(key, 200, "text/html", b"ok", NO_STORE),

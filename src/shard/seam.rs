@@ -46,7 +46,7 @@ pub trait Core {
     /// Lets timers due at `now` fire. Called once a turn, before [`Core::flush`].
     fn tick(&mut self, now: Now);
 
-    /// When [`Core::tick`] is wanted next, in `mono_ms`; `None`: no timer is armed.
+    /// When [`Core::tick`] is wanted next, in `mono_ms`; 0: in a turn of its own, at once; `None`: no timer is armed.
     fn deadline_ms(&self) -> Option<u64>;
 
     /// The end of the turn: each connection with something to send is written once, then all other effects are given.

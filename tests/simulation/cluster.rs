@@ -335,8 +335,9 @@ impl<C: Core> Cluster<C> {
         self.cores[shard].flush(&mut Hands { shard, world }, now);
         self.world.sleep(shard);
         if let Some(deadline_ms) = self.cores[shard].deadline_ms() {
-            assert!(deadline_ms > now.mono_ms, "a timer of {deadline_ms} is left after the tick of {}", now.mono_ms);
-            self.world.wake(shard, deadline_ms * 1000);
+            let is_left = deadline_ms > 0 && deadline_ms <= now.mono_ms;
+            assert!(!is_left, "a timer of {deadline_ms} is left after the tick of {}", now.mono_ms);
+            self.world.wake(shard, (deadline_ms * 1000).max(self.world.now_us + 1));
         }
     }
 

@@ -105,3 +105,31 @@ fn ids_in_any_case_are_told_in_lower_case() {
         assert_eq!(fleet.api(3, "GET", &path, &Value::Null).data(200)["id"], ROOM);
     });
 }
+
+#[test]
+fn who_sends_many_calls_at_once_is_answered_one_in_a_turn_and_never_owed_much_more_than_the_queue_holds() {
+    const CALLS: usize = 60;
+    let mut fleet = Fleet::new(1, &AgentsSettings::default());
+    let sender = fleet.connect_to(0);
+    for _ in 0..12 {
+        fleet.emit(sender, "message", &json!({"roomId": ROOM, "userId": USER, "text": "x".repeat(20_000)}));
+    }
+    let call = super::http::request("GET", &format!("/channels/{ROOM}/messages"), "", "");
+    let (reads, deaf) = (fleet.accept(0), fleet.accept(0));
+    fleet.stall(deaf);
+    for peer in [reads, deaf] {
+        fleet.receive(peer, &mut call.repeat(CALLS));
+    }
+    let mut answered = 0;
+    while answered < CALLS {
+        fleet.advance(1);
+        let responses = fleet.responses(reads);
+        assert!((1..=2).contains(&responses.len()), "{} in a turn", responses.len());
+        answered += responses.len();
+        // An answer is a quarter of what may wait; from a half on no further request is taken.
+        assert!(fleet.queue_bytes(0) <= 3 << 18, "{} bytes wait", fleet.queue_bytes(0));
+    }
+    fleet.resume(deaf);
+    fleet.advance(CALLS as u64 * 10);
+    assert_eq!(fleet.responses(deaf).len(), CALLS);
+}

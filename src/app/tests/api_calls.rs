@@ -50,7 +50,8 @@ fn pipelined_calls_are_answered_in_order() {
         bytes.extend(request("GET", "/nothing", "", ""));
         bytes.extend(request("POST", "/submit", "", &submission("2").to_string()));
         fleet.receive(peer, &mut bytes);
-        fleet.settle();
+        // One in a turn.
+        fleet.advance(40);
         let responses = fleet.responses(peer);
         assert_eq!(responses.iter().map(|r| r.status).collect::<Vec<_>>(), [201, 200, 404, 201]);
         assert_eq!(
@@ -198,7 +199,8 @@ fn a_connection_publishes_no_faster_than_it_may() {
         let mut bytes: Vec<u8> = Vec::new();
         (0..3).for_each(|_| bytes.extend(request("POST", "/submit", "", &submission("x").to_string())));
         fleet.receive(peer, &mut bytes);
-        fleet.settle();
+        // One in a turn.
+        fleet.advance(40);
         let statuses: Vec<u16> = fleet.responses(peer).iter().map(|r| r.status).collect();
         assert_eq!(statuses, [201, 201, 429]);
         fleet.api(0, "POST", "/submit", &submission("another connection")).data(201);

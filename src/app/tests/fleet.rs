@@ -125,6 +125,11 @@ impl Fleet {
         self.wires[peer.shard].stuck.push(peer.key);
     }
 
+    /// Bytes that wait for peers of a shard.
+    pub fn queue_bytes(&self, shard: usize) -> usize {
+        self.shards[shard].snapshot().gauges.queue_bytes
+    }
+
     /// The peer reads again.
     pub fn resume(&mut self, peer: Peer) {
         self.wires[peer.shard].stuck.retain(|&key| key != peer.key);
