@@ -97,9 +97,9 @@ impl Recovery {
         self.settings.window_ms > 0
     }
 
-    /// Bytes of events kept.
+    /// Bytes of events kept, with what is noted of each.
     pub fn bytes(&self) -> usize {
-        self.kept.bytes()
+        self.kept.bytes() + self.log.len() * size_of::<Event>()
     }
 
     /// Whether nothing is noted of any socket, as when there is none.
@@ -156,7 +156,7 @@ impl Recovery {
         }
         let oldest_ms = now_ms.saturating_sub(self.settings.window_ms);
         let max_bytes = self.settings.max_bytes.min(BYTES_MIN + sockets * BYTES_OF_SOCKET);
-        while self.log.front().is_some_and(|e| e.at_ms < oldest_ms || self.kept.bytes() > max_bytes)
+        while self.log.front().is_some_and(|e| e.at_ms < oldest_ms || self.bytes() > max_bytes)
             && let Some(event) = self.log.pop_front()
         {
             self.kept.pop(event.place, self.log.front().map(|e| e.place));

@@ -34,7 +34,7 @@ fn each_own(flags: &[&str], body: impl Fn(Server)) {
 }
 
 /// Short times, so that what hangs on is gone soon.
-const SHORT: [&str; 12] = [
+const SHORT: [&str; 14] = [
     "--request-timeout",
     "1s",
     "--connect-timeout",
@@ -47,6 +47,9 @@ const SHORT: [&str; 12] = [
     "1s",
     "--idle-timeout",
     "1s",
+    // What is kept for who may come back counts as memory that is back only once nobody may.
+    "--recovery-window",
+    "2s",
 ];
 
 /// The parsers alone, and whole shards: `tests/fuzz`, `tests/simulation`. Memory and descriptors come back as well (P3, P5).
