@@ -10,6 +10,9 @@ const READ_MIN_BYTES: usize = 4 * 1024;
 const TURN_BYTES: usize = 1024 * 1024;
 /// Time after which it reads no further socket: what costs much to take must not delay for long what others wait for.
 const TURN_TIME: Duration = Duration::from_millis(5);
+/// Bytes after which it reads no further socket while shards cannot take what they post to one another. A turn takes no more
+/// mail than a ring holds; if it read more than that, all mail would wait behind a growing queue.
+const BEHIND_BYTES: usize = 64 * 1024;
 /// Time for what earlier turns left unread, however long the rest took.
 const REST_TIME: Duration = Duration::from_millis(2);
 /// Bytes between two looks at the clock.
@@ -21,6 +24,8 @@ const READ_BYTES: usize = 2 * 1024;
 pub struct Budget {
     end: Instant,
     bytes: usize,
+    /// Bytes after which no further socket is read.
+    most: usize,
     /// Bytes and reads since the last look at the clock, in bytes.
     unseen: usize,
     /// The last turn ran out of time.
@@ -31,12 +36,13 @@ pub struct Budget {
 impl Budget {
     /// Nothing was read yet.
     pub fn new() -> Self {
-        Self { end: Instant::now() + TURN_TIME, bytes: 0, unseen: 0, hurried: false, ran_out: false }
+        Self { end: Instant::now() + TURN_TIME, bytes: 0, most: usize::MAX, unseen: 0, hurried: false, ran_out: false }
     }
 
-    /// A turn begins.
-    pub fn begin(&mut self) {
-        *self = Self { hurried: self.ran_out, ..Self::new() };
+    /// A turn begins. `is_behind`: shards cannot take what they post to one another.
+    pub fn begin(&mut self, is_behind: bool) {
+        let most = if is_behind { BEHIND_BYTES } else { usize::MAX };
+        *self = Self { most, hurried: self.ran_out || is_behind, ..Self::new() };
     }
 
     /// What is left of the turn is for what earlier turns left unread.
@@ -61,12 +67,12 @@ impl Budget {
 
     /// Whether no further batch is to be read.
     pub fn is_read(&self) -> bool {
-        self.bytes >= TURN_BYTES
+        self.bytes >= TURN_BYTES.min(self.most)
     }
 
     /// Whether no further socket is to be read.
     pub fn is_over(&mut self) -> bool {
-        self.unseen >= CLOCK_BYTES && self.is_out_of_time()
+        self.bytes >= self.most || (self.unseen >= CLOCK_BYTES && self.is_out_of_time())
     }
 
     fn is_out_of_time(&mut self) -> bool {
@@ -92,7 +98,12 @@ mod tests {
         assert!(reads.is_some_and(|reads| reads <= 8), "{reads:?}");
         budget.begin_rest();
         assert!(!budget.is_over() && !budget.is_read());
-        budget.begin();
+        budget.begin(false);
         assert_eq!(budget.share(1), READ_MIN_BYTES, "the next turn hurries");
+        budget.begin(true);
+        budget.spend(BEHIND_BYTES);
+        assert!(budget.is_over() && budget.is_read());
+        budget.begin_rest();
+        assert!(!budget.is_over() && !budget.is_read());
     }
 }

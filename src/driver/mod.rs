@@ -28,7 +28,7 @@ pub use clock::now;
 pub use loads::Loads;
 pub use uring::{Refusal, probe as probe_uring};
 
-use crate::mesh::{Doorbell, Envelope, MAX_SHARDS, Port, RING_SLOTS, mesh};
+use crate::mesh::{Doorbell, Envelope, MAX_SHARDS, Port, mesh, ring_slots};
 use crate::metrics::Series;
 use crate::shard::seam::{Core, Security, Snapshot};
 
@@ -144,7 +144,7 @@ impl<M> Seat<M> {
 
 /// A seat for each element of `listeners`, which are those of one shard; all are connected; and what controls them.
 pub fn seats<M>(listeners: Vec<Vec<Listener>>, options: Options) -> io::Result<(Vec<Seat<M>>, Arc<Control>)> {
-    let ports = mesh(listeners.len(), RING_SLOTS)?;
+    let ports = mesh(listeners.len(), ring_slots(listeners.len()))?;
     let control = Arc::new(Control {
         loads: Arc::new(Loads::new(listeners.len(), options.max_connections)),
         doorbells: Arc::clone(ports[0].doorbells()),

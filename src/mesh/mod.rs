@@ -22,8 +22,14 @@ use ring::{Consumer, Producer, ring};
 /// Shards of a process at most; a turn's recipients are bits of a `u64`.
 pub const MAX_SHARDS: usize = 64;
 
-/// Envelopes a ring holds in a server.
-pub const RING_SLOTS: usize = 256;
+/// Envelopes a ring holds in a server of up to eight shards: several turns' worth.
+pub const RING_SLOTS: usize = 1024;
+
+/// Envelopes a ring holds in a server of `shards`: with many, each ring gets less, and all together are to stay small.
+pub fn ring_slots(shards: usize) -> usize {
+    const LEAST: usize = 256;
+    (8 * RING_SLOTS / shards.max(1)).next_power_of_two().clamp(LEAST, RING_SLOTS)
+}
 
 /// Envelopes taken per sender and turn.
 const DRAIN_BUDGET: usize = 1024;
@@ -190,6 +196,11 @@ impl<T> Port<T> {
                 }
             }
         }
+    }
+
+    /// Whether more is posted, by this shard or to it, than the rings take from turn to turn.
+    pub fn is_behind(&self) -> bool {
+        self.spilled > 0 || self.inlets.iter().flatten().any(|inlet| inlet.starved.load(Ordering::Relaxed))
     }
 
     /// Whether the shard must take no new work until others have taken what it posted.

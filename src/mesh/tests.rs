@@ -16,6 +16,12 @@ fn two() -> (Port<u64>, Port<u64>) {
 }
 
 #[test]
+fn rings_of_many_shards_are_smaller() {
+    let slots = [1, 2, 8, 16, 32, MAX_SHARDS].map(ring_slots);
+    assert_eq!(slots, [1024, 1024, 1024, 512, 256, 256]);
+}
+
+#[test]
 fn a_full_ring_spills_and_keeps_the_order() {
     let (mut a, mut b) = two();
     let count = RING_SLOTS as u64 * 3;

@@ -19,7 +19,7 @@ impl<C: Core> Pump<C> {
     /// since whoever sends more than a read takes must not delay those who do not.
     pub(super) fn read_all(&mut self, now: Now) -> io::Result<()> {
         let left = self.unread.len();
-        self.budget.begin();
+        self.budget.begin(self.connections.port().is_behind());
         self.more = !self.read_ready(now)?;
         self.read_unread(left, now);
         Ok(())
