@@ -1,5 +1,8 @@
 //! Every parser: any bytes, in any split.
 
+use std::fmt::{self, Formatter};
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use sockeye::wire::proxy::NoHeader;
 use sockeye::wire::websocket::split_server_frame;
 use sockeye::wire::{engine, proxy, socket};
@@ -139,12 +142,13 @@ fn any_bytes_as_a_proxy_header() {
 
 #[test]
 fn any_bytes_as_a_socket_packet() {
-    let corpus: [&[u8]; 8] = [
+    let corpus: [&[u8]; 9] = [
         b"0/admin?token=1,{\"token\":\"123\"}",
         b"1/admin,",
         b"2/admin,13[\"bar\",{\"a\":[1,2.5e-3,null,true]},\"\\u00e9\\\"\"]",
         b"3456[\"bar\",-0.0]",
         b"52-/c,7[\"baz\",{\"_placeholder\":true,\"num\":0},[{\"x\":{\"num\":1,\"_placeholder\":true}}]]",
+        b"51-[\"baz\",{\"num\":{\"_placeholder\":true,\"num\":1},\"num\":0}]",
         b"61-15[\"b\\n\",{\"_placeholder\":true,\"num\":0}]",
         b"2[1,\"\xf0\x9f\x98\x80\"]",
         b"2[\"\\u0063onnect\", [ ] , { } ]",
@@ -169,7 +173,7 @@ fn any_bytes_as_a_socket_packet() {
             assert_eq!(Some(args.count + 1), json.as_ref().ok().copied());
         }
         let verdict = socket::check_placeholders(data, attachments);
-        if let Ok(value) = serde_json::from_str(data) {
+        if let Ok(value) = serde_json::from_str::<Json>(data) {
             assert_eq!(verdict.is_ok(), placeholders_fit(&value, attachments), "{data}");
         }
         outcome((format!("{:?}", packet.kind), attachments, packet.ack_id.is_some(), json.ok(), verdict.is_ok()))
@@ -177,15 +181,72 @@ fn any_bytes_as_a_socket_packet() {
 }
 
 /// What [`socket::check_placeholders`] decides, by recursion.
-fn placeholders_fit(value: &serde_json::Value, attachments: u32) -> bool {
+fn placeholders_fit(value: &Json, attachments: u32) -> bool {
     match value {
-        serde_json::Value::Array(elements) => elements.iter().all(|element| placeholders_fit(element, attachments)),
-        serde_json::Value::Object(members) => {
-            let is_placeholder = members.get("_placeholder") == Some(&true.into());
-            let num = members.get("num").and_then(serde_json::Value::as_u64);
-            (!is_placeholder || num.is_some_and(|num| num < u64::from(attachments)))
-                && members.values().all(|member| placeholders_fit(member, attachments))
+        Json::Array(elements) => elements.iter().all(|element| placeholders_fit(element, attachments)),
+        Json::Object(members) => {
+            let last = |name| members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value);
+            let is_placeholder = matches!(last("_placeholder"), Some(Json::True));
+            let names_one = matches!(last("num"), Some(Json::Number(num)) if *num < u64::from(attachments));
+            (!is_placeholder || names_one) && members.iter().all(|(_, member)| placeholders_fit(member, attachments))
         }
-        _ => true,
+        Json::True | Json::Number(_) | Json::Other => true,
+    }
+}
+
+/// JSON with all members of an object, those that others of the same name replace too.
+enum Json {
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+    True,
+    Number(u64),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Json;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = seq.next_element()? {
+                    elements.push(element);
+                }
+                Ok(Json::Array(elements))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Json::Object(members))
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+                Ok(if value { Json::True } else { Json::Other })
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+                Ok(Json::Number(value))
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Json, E> {
+                Ok(Json::Other)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
+                Ok(Json::Other)
+            }
+            fn visit_str<E>(self, _: &str) -> Result<Json, E> {
+                Ok(Json::Other)
+            }
+            fn visit_unit<E>(self) -> Result<Json, E> {
+                Ok(Json::Other)
+            }
+        }
+
+        deserializer.deserialize_any(Any)
     }
 }

@@ -5,7 +5,8 @@ use super::{DecodeError, parse_decimal};
 /// Checks that every placeholder in `data` names one of the `attachments`: `0 <= num < attachments`, a plain integer.
 ///
 /// `data`: JSON text that [`super::validate_args`] or [`super::validate_ack_args`] has passed; of other text the verdict means
-/// nothing. Linear, without recursion; of two members with one name the last decides, as in JavaScript.
+/// nothing. Linear, without recursion. Of two members with one name the last decides, as in JavaScript, but a placeholder
+/// within the first must fit as well.
 pub fn check_placeholders(data: &str, attachments: u32) -> Result<(), DecodeError> {
     let mut scan = Scan { rest: data, open: Vec::new(), attachments };
     while let Some(token) = scan.token() {

@@ -203,6 +203,7 @@ fn placeholders_name_an_attachment() {
         r#"["a",{"_placeholder":true,"num":{"num":0}}]"#,
         r#"["a",{"_placeholder":true,"num":99999999999999999999999}]"#,
         r#"["a",{"_placeholder":true,"num":0,"num":null}]"#,
+        r#"["a",{"x":{"_placeholder":true,"num":2},"x":0}]"#,
         r#"["a",{"\u005fplaceholder":true,"\u006Eum":2}]"#,
         r#"["a",{"x":[{"y":{"_placeholder":true,"num":2}}]},{"_placeholder":true,"num":0}]"#,
         r#"{"_placeholder":true,"num":2}"#,
