@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use super::server::kill_at_exit;
@@ -13,7 +14,7 @@ use super::{LIMIT, Server};
 /// Ports that are tried: somebody else may take a free one first.
 const ATTEMPTS: usize = 5;
 
-/// A running proxy that listens on 127.0.0.1; it ends with this value, and at the latest with the test process.
+/// A running proxy that listens on an address of its own; it ends with this value, and at the latest with the test process.
 pub struct Front {
     addr: SocketAddr,
     label: String,
@@ -65,7 +66,7 @@ impl Front {
         configuration: impl Fn(SocketAddr, SocketAddr) -> String,
     ) -> Front {
         let listening = (0..ATTEMPTS).find_map(|_| {
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+            let free = TcpListener::bind((own_address(), 0)).expect("a free port");
             let addr = free.local_addr().expect("a bound socket");
             let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{program}-{}", addr.port()));
             fs::create_dir_all(&directory).expect("a directory below target/");
@@ -111,6 +112,13 @@ impl Drop for Front {
         }
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// A loopback address that nobody else listens on: what accepts there is the proxy, however long it takes to start.
+fn own_address() -> Ipv4Addr {
+    static STARTED: AtomicU8 = AtomicU8::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 128 + STARTED.fetch_add(1, Ordering::Relaxed) % 64, high, low)
 }
 
 /// One process without a master, so that killing it ends all of it, and so that all clients share one pool.
