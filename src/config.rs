@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use crate::app::Secret;
 use crate::bench::BenchArgs;
@@ -283,7 +284,9 @@ pub struct Config {
 impl Default for Config {
     /// What is in force without flags.
     fn default() -> Self {
-        Cli::parse_from(["sockeye"]).serve
+        // The parser is built at every parse, and tests build shards by the thousand.
+        static DEFAULT: LazyLock<Config> = LazyLock::new(|| Cli::parse_from(["sockeye"]).serve);
+        DEFAULT.clone()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Several shards in one thread, without sockets: what a driver does, in memory.
 
 use crate::app::{Agents, AgentsSettings};
-use crate::engine::cors::Cors;
+use crate::config::Config;
 use crate::engine::{Now, Settings};
 use crate::metrics::Counters;
+use crate::server::{Shared, settings};
 use crate::shard::{ConnectionKey, Core, Handover, Mail, Routes, Security, Shard, Wire};
 use crate::socket::{self, Sockets};
 use serde_json::Value;
@@ -372,24 +373,10 @@ fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 
 fn engine_settings(shard: usize, shards: usize) -> Settings {
     Settings {
-        shard,
-        shards,
         ping_interval_ms: 3_600_000,
-        ping_timeout_ms: 20_000,
         max_payload: 1 << 20,
-        connect_timeout_ms: 45_000,
-        upgrade_timeout_ms: 10_000,
-        request_timeout_ms: 10_000,
-        idle_timeout_ms: 75_000,
-        close_timeout_ms: 10_000,
         stall_timeout_ms: 60_000,
-        max_fragments: 16_384,
         max_connections: 1_000,
-        max_queue: 1 << 20,
-        cors: Cors::default(),
-        addresses: None,
-        proxies: Default::default(),
-        certificates: None,
-        handshake_timeout_ms: 10_000,
+        ..settings(&Config::default(), shard, shards, Shared::default())
     }
 }
