@@ -7,7 +7,7 @@
 use super::AgentsSettings;
 use super::answers::{acknowledge, greet, refuse};
 use super::api::{self, Api};
-use super::broadcast::{Draft, put_number, put_room};
+use super::broadcast::{Draft, put_room};
 use super::client::{
     Client, bring, brings_into, brought, check_name, identity, parties, parties_max, speaker, take_away,
 };
@@ -29,6 +29,7 @@ use crate::engine::{Answer, ConnectionKey, Credential, Now};
 use crate::rooms::RoomId;
 use crate::socket::{App, ConnectError, Context, DisconnectReason, Event, SocketKey};
 use crate::wire::http::Head;
+use crate::wire::put_decimal;
 use crate::wire::socket::{DecodeError, validate_args};
 use std::sync::Arc;
 
@@ -209,7 +210,7 @@ impl Agents {
             out.extend_from_slice(br#","roomId":"#);
             put_room(out, &room);
             out.extend_from_slice(br#","members":"#);
-            put_number(out, members.into());
+            put_decimal(out, members.into());
         });
     }
 }

@@ -1,12 +1,13 @@
 //! What a socket is told of what it asked for.
 
 use super::Agents;
-use super::broadcast::{put_complete, put_number, put_room, put_uuid};
+use super::broadcast::{put_complete, put_room, put_uuid};
 use super::events::{Form, Refusal};
 use super::json::put_str;
 use super::mail::{Asker, Ordered, Publisher, Stamp};
 use crate::rooms::RoomId;
 use crate::socket::{Context, SocketKey};
+use crate::wire::put_decimal;
 use uuid::Uuid;
 
 impl Agents {
@@ -92,7 +93,7 @@ impl Agents {
             out.extend_from_slice(br#","id":"#);
             put_uuid(out, stamp.id);
             out.extend_from_slice(br#","createdAt":"#);
-            put_number(out, stamp.created_at);
+            put_decimal(out, stamp.created_at);
         });
     }
 }
@@ -104,7 +105,7 @@ pub(super) fn greet(cx: &mut Context<'_, Agents>, socket: SocketKey, entity: Uui
         out.extend_from_slice(br#"["authenticated",{"entityId":"#);
         put_uuid(out, entity);
         out.extend_from_slice(br#","timestamp":"#);
-        put_number(out, timestamp_ms);
+        put_decimal(out, timestamp_ms);
         out.extend_from_slice(b"}]");
     });
 }

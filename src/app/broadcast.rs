@@ -5,6 +5,7 @@ use super::json::{Value, put_str};
 use super::mail::Stamp;
 use crate::rooms::RoomId;
 use crate::wire::prepared::{Outline, Prepared};
+use crate::wire::put_decimal;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
@@ -66,11 +67,6 @@ pub fn put_room(out: &mut Vec<u8>, room: &RoomId) {
         RoomId::Uuid(uuid) => put_uuid(out, *uuid),
         RoomId::Name(name) => put_str(out, name),
     }
-}
-
-/// A number.
-pub fn put_number(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 impl Draft {
@@ -229,7 +225,7 @@ pub fn put_stream(out: &mut Vec<u8>, stream: &Stream<'_>, agent: Uuid) {
         out.extend_from_slice(br#","chunk":"#);
         put_str(out, chunk);
         out.extend_from_slice(br#","index":"#);
-        put_number(out, *index);
+        put_decimal(out, *index);
     }
     out.extend_from_slice(br#","channelId":"#);
     put_room(out, room);

@@ -3,11 +3,12 @@
 //! A message in it is the very bytes its members were sent. One world-state never takes more than it is given: what does
 //! not fit is left out, of each room its oldest messages first; small rooms are told whole as long as large ones are not.
 
-use super::broadcast::{Broadcast, put_number, put_room, put_uuid};
+use super::broadcast::{Broadcast, put_room, put_uuid};
 use super::events::{AGENT_NAME, USER_NAME};
 use super::json::put_str;
 use super::room::{Member, Room};
 use crate::rooms::RoomId;
+use crate::wire::put_decimal;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use uuid::Uuid;
@@ -230,7 +231,7 @@ pub fn put(out: &mut Vec<u8>, rooms: &[RoomState], room: Option<&RoomId>, now_ms
         None => out.extend_from_slice(b"null"),
     }
     out.extend_from_slice(br#","serverTime":"#);
-    put_number(out, now_ms);
+    put_decimal(out, now_ms);
     out.push(b'}');
 }
 
@@ -270,7 +271,7 @@ fn put_people(out: &mut Vec<u8>, people: &BTreeMap<Uuid, Everywhere<'_>>, agents
             put_room(out, room);
         }
         out.extend_from_slice(br#"],"lastSeen":"#);
-        put_number(out, known.person.last_seen);
+        put_decimal(out, known.person.last_seen);
         out.push(b'}');
     });
 }
@@ -307,7 +308,7 @@ fn put_channel_of(out: &mut Vec<u8>, channel: &Channel, people: impl Iterator<It
         (br#","updatedAt":"#, *updated_at),
     ] {
         out.extend_from_slice(key);
-        put_number(out, number);
+        put_decimal(out, number);
     }
     out.extend_from_slice(br#","metadata":{}}"#);
 }

@@ -9,7 +9,7 @@ pub mod socket;
 pub mod websocket;
 
 /// Appends `number` in decimal.
-fn put_decimal(out: &mut Vec<u8>, number: u64) {
+pub fn put_decimal(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 

@@ -6,7 +6,7 @@ use super::pending::{CallKey, LISTED_MAX, Reply};
 use super::problem::Problem;
 use super::{access, put_list, text};
 use crate::app::Agents;
-use crate::app::broadcast::{Broadcast, put_number, put_uuid};
+use crate::app::broadcast::{Broadcast, put_uuid};
 use crate::app::grant::Rooms;
 use crate::app::history::Item;
 use crate::app::json::{Parser, Value};
@@ -15,6 +15,7 @@ use crate::app::room::Room;
 use crate::app::world_state::put_channel;
 use crate::rooms::RoomId;
 use crate::socket::Context;
+use crate::wire::put_decimal;
 use uuid::Uuid;
 
 /// An answer takes at most this part of what may wait for a reader.
@@ -250,7 +251,7 @@ fn put_updated(out: &mut Vec<u8>, object: Value<'_>, update: &OwnedUpdate, updat
         }
     });
     out.extend_from_slice(br#","updatedAt":"#);
-    put_number(out, updated_at);
+    put_decimal(out, updated_at);
     out.extend_from_slice(br#","rawMessage":"#);
     match (&update.raw, object.get("rawMessage")) {
         (Some(raw), _) => out.extend_from_slice(raw),

@@ -1,10 +1,11 @@
 //! A message as the API tells it: every key that published ElizaOS clients read, and those of its `messageBroadcast`.
 
 use super::body::Submission;
-use crate::app::broadcast::{put_number, put_uuid};
+use crate::app::broadcast::put_uuid;
 use crate::app::json::{Value, put_str};
 use crate::app::mail::Stamp;
 use crate::rooms::parse_uuid;
+use crate::wire::put_decimal;
 use uuid::Uuid;
 
 /// A message, as far as it is known before it has its place in the room.
@@ -232,6 +233,6 @@ fn put_stamp(out: &mut Vec<u8>, id: Uuid, created_at: u64, updated_at: u64) {
         [("createdAt", created_at), ("updatedAt", updated_at), ("created_at", created_at), ("updated_at", updated_at)]
     {
         put_key(out, key);
-        put_number(out, time);
+        put_decimal(out, time);
     }
 }

@@ -1,10 +1,11 @@
 //! One log line, and what a reader wants of them (contract A6, B1).
 
-use crate::app::broadcast::{put_number, put_uuid};
+use crate::app::broadcast::put_uuid;
 use crate::app::fault::{Code, Fault};
 use crate::app::fields::{Fields, Key};
 use crate::app::json::{Value, put_str};
 use crate::wire::prepared::Prepared;
+use crate::wire::put_decimal;
 use uuid::Uuid;
 
 /// Bytes of the text of a posted line.
@@ -103,9 +104,9 @@ impl Line {
 impl Draft<'_> {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(br#"{"level":"#);
-        put_number(out, self.level.into());
+        put_decimal(out, self.level.into());
         out.extend_from_slice(br#","time":"#);
-        put_number(out, self.time_ms);
+        put_decimal(out, self.time_ms);
         out.extend_from_slice(br#","msg":"#);
         put_str(out, self.msg);
         out.extend_from_slice(br#","agentId":"#);
@@ -183,7 +184,7 @@ impl Filters {
             out.extend_from_slice(br#""level":"#);
             match level.name {
                 Some(name) => put_str(out, name),
-                None => put_number(out, level.number.into()),
+                None => put_decimal(out, level.number.into()),
             }
         }
         out.push(b'}');
