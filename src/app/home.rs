@@ -89,8 +89,8 @@ impl Agents {
         let default = settings.server_id;
         let stored = self.world.open(&id, now.unix_ms, |room| {
             let created_at = room.next_created_at(now.unix_ms);
-            let id = chosen.unwrap_or_else(|| ids.next(cx.engine, created_at, room.slot()));
-            let stamp = Stamp { id, created_at };
+            let slot = room.slot();
+            let stamp = Stamp { id: chosen.unwrap_or_else(|| ids.next(cx.engine, created_at, slot)), created_at };
             let mut is_agents = matches!(speaker, Party::Agent(_));
             if is_agents && matches!(by, Publisher::Call(_)) {
                 room.enroll(sender, now.unix_ms);
@@ -117,7 +117,7 @@ impl Agents {
                 cx.engine.counters.completions_not_awaited += u64::from(has_agents && !waits);
                 !waits
             };
-            (room.slot(), stamp, draft.finish(stamp), complete, asks_demo)
+            (slot, stamp, draft.finish(stamp), complete, asks_demo)
         });
         let Some((slot, stamp, broadcast, complete, asks_demo)) = stored else {
             return cx.post(from, Mail::Unsent(by, Box::new(self.no_room())));

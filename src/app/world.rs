@@ -127,7 +127,7 @@ impl World {
 
     /// Gives a message that is kept new content. It keeps its place and time.
     pub fn replace(&mut self, message: Uuid, broadcast: Broadcast, extra: Option<Box<[u8]>>) -> bool {
-        let Some(slot) = self.room_of(message) else { return false };
+        let Some(slot) = self.message(message).map(|(room, _)| room.slot()) else { return false };
         let Some(room) = self.rooms.get_mut(slot as usize) else { return false };
         let before = room.history.bytes();
         if !room.history.replace(message, broadcast, extra) {
@@ -141,15 +141,11 @@ impl World {
 
     /// A message that is kept, and its room.
     pub fn message(&self, id: Uuid) -> Option<(&Room, &Item)> {
-        let room = self.rooms.get(self.room_of(id)? as usize)?;
-        Some((room, room.history.find(id)?))
-    }
-
-    /// The slot of the room that keeps a message, if any does.
-    fn room_of(&self, message: Uuid) -> Option<u32> {
-        let named = ids::named_room(message);
-        let is_there = self.rooms.get(named as usize).is_some_and(|room| room.history.find(message).is_some());
-        if is_there { Some(named) } else { self.by_message.get(&message).copied() }
+        let kept_in = |slot: u32| {
+            let room = self.rooms.get(slot as usize)?;
+            Some((room, room.history.find(id)?))
+        };
+        kept_in(ids::named_room(id)).or_else(|| kept_in(*self.by_message.get(&id)?))
     }
 
     /// A room that is read: it counts as used.
