@@ -92,3 +92,11 @@ pub fn shard(max_payload: usize, max_queue: usize, agents: AgentsSettings) -> Sh
     let sockets = Sockets::new(Agents::new(agents, 1), 0, 1, max_payload, recovery);
     Shard::new(settings, routes, sockets, entropy, START.mono_ms)
 }
+
+/// All clients are gone and all windows have passed: the shard keeps nothing of them.
+pub fn assert_nothing_is_left(shard: &Shard<Sockets<Agents>>, peers: &Peers) {
+    assert!(peers.open.is_empty() && shard.engine().connection_count() == 0, "connections are left");
+    assert_eq!(shard.engine().session_count(), 0, "sessions are left");
+    assert!(shard.engine().out.is_empty(), "sinks are left");
+    assert!(shard.protocol().hub().is_empty(), "sockets are left");
+}

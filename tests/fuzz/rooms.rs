@@ -10,7 +10,7 @@ use sockeye::socket::Sockets;
 use sockeye::wire::websocket::split_server_frame;
 
 use crate::drive::put_client_frame;
-use crate::peers::{Peers, START, UPGRADE, shard};
+use crate::peers::{Peers, START, UPGRADE, assert_nothing_is_left, shard};
 
 /// So much that no client is cut off for what it is sent.
 const ROOMY: usize = 1 << 20;
@@ -154,8 +154,7 @@ impl Rooms {
     pub fn end(mut self) {
         self.peers.keys().into_iter().for_each(|key| self.shard.ended(key, Ended::Reset, self.now));
         (0..3).for_each(|_| self.advance(120_000));
-        assert!(self.peers.open.is_empty() && self.shard.engine().connection_count() == 0, "connections are left");
-        assert!(self.shard.engine().out.is_empty() && self.shard.protocol().hub().is_empty(), "sockets are left");
+        assert_nothing_is_left(&self.shard, &self.peers);
     }
 }
 

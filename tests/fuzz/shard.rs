@@ -12,8 +12,9 @@ use sockeye::shard::{ConnectionKey, Core, Ended, Security, Shard};
 use sockeye::socket::Sockets;
 
 use crate::drive::put_client_frame;
+use crate::json::ROOM;
 use crate::mutation::{fuzz, outcome};
-use crate::peers::{CONNECTIONS_MAX, Peers, START, UPGRADE, shard};
+use crate::peers::{CONNECTIONS_MAX, Peers, START, UPGRADE, assert_nothing_is_left, shard};
 
 const MAX_PAYLOAD: usize = 2_000;
 const MAX_QUEUE: usize = 8_000;
@@ -95,7 +96,6 @@ fn request(text: &[u8]) -> Vec<u8> {
 
 #[test]
 fn any_operations_on_a_shard() {
-    const ROOM: &str = "0a0a0a0a-0000-4000-8000-000000000001";
     let join = format!(r#"421["join",{{"roomId":"{ROOM}","agentId":"{ROOM}"}}]"#);
     let say = format!(
         r#"422["message",{{"text":"hi","roomId":"{ROOM}","userId":"{ROOM}","metadata":{{"a":[1]}},"messageId":"m"}}]"#
@@ -200,10 +200,7 @@ fn any_operations_on_a_shard() {
         // All clients go, all windows pass: nothing is left.
         run.peers.keys().into_iter().for_each(|key| run.shard.ended(key, Ended::Reset, run.now));
         (0..3).for_each(|_| run.advance(120_000));
-        assert!(run.peers.open.is_empty() && run.shard.engine().connection_count() == 0, "connections are left");
-        assert_eq!(run.shard.engine().session_count(), 0, "sessions are left");
-        assert!(run.shard.engine().out.is_empty(), "sinks are left");
-        assert!(run.shard.protocol().hub().is_empty(), "sockets are left");
+        assert_nothing_is_left(&run.shard, &run.peers);
         did
     });
 }
