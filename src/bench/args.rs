@@ -12,8 +12,12 @@ pub(super) const TEXT_BYTES_MIN: u32 = STAMP_BYTES as u32;
 
 /// Most connections of a run.
 pub(super) const CONNECTIONS_MAX: u32 = 1_000_000;
-/// Connections per source address when `--source-spread` is not given: below the 28,232 ephemeral ports of Linux.
-const CONNECTIONS_PER_SOURCE: usize = 20_000;
+/// Ports of an address that Linux gives to who connects, unless told otherwise (`net.ipv4.ip_local_port_range`).
+const EPHEMERAL_PORTS: usize = 28_232;
+/// Connections per source address when `--source-spread` is not given: a quarter of its ports. Linux looks among the ports
+/// of one parity first, one after the other, which takes long once they run short; and those of a run that has just
+/// ended are still taken (TIME-WAIT, RFC 9293 §3.3.2).
+const CONNECTIONS_PER_SOURCE: usize = EPHEMERAL_PORTS / 4;
 
 /// Flags of `sockeye bench`.
 #[derive(Clone, Debug, clap::Args)]
@@ -72,8 +76,9 @@ pub struct Common {
     /// Report one JSON object instead of text
     #[arg(long)]
     pub json: bool,
-    /// Number of source addresses, from 127.0.0.1 on, that connections are spread over; each has about 28,000 ports.
-    /// By default the system's choice up to 20,000 connections, then one address for every 20,000
+    /// Number of source addresses, from 127.0.0.1 on, that connections are spread over; each has about 28,000 ports, of
+    /// which the second half is slow to find. By default the system's choice up to 7,058 connections, then one
+    /// address for every 7,058
     #[arg(long, value_name = "ADDRESSES", value_parser = clap::value_parser!(u16).range(1..))]
     pub source_spread: Option<u16>,
 }
@@ -199,5 +204,19 @@ mod tests {
         for other in ["192.0.2.1:3000", "0.0.0.0:3000", "localhost", "127.0.0.1", ""] {
             assert!(parse_loopback(other).is_err(), "{other}");
         }
+    }
+
+    #[test]
+    fn two_runs_within_a_minute_find_their_ports_at_once() {
+        let sources = |target: &str, connections| {
+            let target = parse_loopback(target).unwrap();
+            Common { target, tls: false, pid: None, json: false, source_spread: None }.sources(connections)
+        };
+        for connections in [1, 5_000, 7_058, 7_059, 14_117, 19_800, 100_000, CONNECTIONS_MAX as usize] {
+            let of_one = connections.div_ceil(sources("127.0.0.1:3000", connections).max(1).into());
+            assert!(2 * of_one <= EPHEMERAL_PORTS / 2, "{of_one} of {connections} from one address");
+        }
+        assert_eq!(sources("127.0.0.1:3000", 5_000), 0, "the system's choice");
+        assert_eq!(sources("[::1]:3000", 100_000), 0, "there is one address only");
     }
 }
