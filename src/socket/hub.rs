@@ -1,9 +1,10 @@
 //! The sockets of a shard: who they are, how they are reached, which rooms they are in.
 
-use super::recovery::{self, Claim, Recovery};
+mod away;
+
+use super::recovery::{self, Recovery};
 use super::{App, ConnectError, Mail, volatile};
 use crate::engine::session::NO_UPPER;
-use crate::engine::wheel::{Timer, TimerKind};
 use crate::engine::{Engine, SessionKey};
 use crate::rooms::RoomId;
 use crate::rooms::home::Interest;
@@ -25,7 +26,7 @@ pub struct SocketKey {
 /// One socket: a session in a namespace, or for a while none.
 struct Socket<D> {
     generation: u32,
-    /// Of no meaning while it is away.
+    /// While it is away: no session, and the number of its departure.
     session: SessionKey,
     /// The next socket of the same session.
     next: u32,
@@ -35,18 +36,14 @@ struct Socket<D> {
     pid: Sid,
     /// The low bits of the offset at which it began.
     start: u32,
+    /// Those of the latest event for it alone that is no longer kept.
+    trimmed: u32,
     rooms: Memberships,
     data: D,
 }
 
 /// What the sockets of an application send one another between shards.
 pub type MailOf<A> = Mail<<A as App>::Mail, <A as App>::Delivery>;
-
-/// The session of a socket that is away.
-const NO_SESSION: SessionKey = SessionKey { slot: u32::MAX, generation: 0 };
-
-/// The one timer that watches who is away.
-const RECOVERY_TIMER: Timer = Timer { kind: TimerKind::Recovery, slot: 0, generation: 0 };
 
 /// The sockets of a shard and what they share.
 pub struct Hub<A: App> {
@@ -148,7 +145,8 @@ impl<A: App> Hub<A> {
         let (id, pid) = (engine.new_sid(0), engine.new_sid(slot));
         let next = std::mem::replace(&mut engine.session_mut(session)?.upper, slot);
         let (rooms, start) = (Memberships::new(), self.recovery.mark());
-        self.sockets.insert(Socket { generation, session, next, namespace, id, pid, start, rooms, data });
+        let trimmed = start.wrapping_sub(1);
+        self.sockets.insert(Socket { generation, session, next, namespace, id, pid, start, trimmed, rooms, data });
         let key = SocketKey { slot, generation };
         self.tell_connected(engine, key);
         Some(key)
@@ -175,83 +173,6 @@ impl<A: App> Hub<A> {
         Some(SocketKey { slot, generation: socket.generation })
     }
 
-    /// Whether a socket is away.
-    pub(super) fn is_away(&self, key: SocketKey) -> bool {
-        self.recovery.is_away(key)
-    }
-
-    /// Takes a socket that is about to lose its session out of everything but what it needs to come back.
-    pub(super) fn park(&mut self, engine: &mut Engine, key: SocketKey) {
-        self.unlink(engine, key);
-        let rooms = self.get_mut(key).map(|s| std::mem::take(&mut s.rooms)).unwrap_or_default();
-        for &membership in &rooms {
-            let sockets = &mut self.sockets;
-            self.members.park(membership, |slot| sockets.get_mut(slot as usize).map(|s| &mut s.rooms));
-        }
-        let Some(socket) = self.get_mut(key) else { return };
-        socket.rooms = rooms;
-        let (until_ms, surplus) = self.recovery.park(key, engine.now.mono_ms);
-        if let Some(until_ms) = until_ms {
-            engine.wheel.arm(until_ms, RECOVERY_TIMER);
-        }
-        if let Some(surplus) = surplus {
-            self.give_up(surplus);
-        }
-    }
-
-    /// Brings a socket that is away back, if nothing it missed is lost: tells it so and sends what it missed.
-    pub(super) fn recover(
-        &mut self,
-        engine: &mut Engine,
-        session: SessionKey,
-        key: SocketKey,
-        claim: &Claim<'_>,
-    ) -> Option<SocketKey> {
-        let sink = engine.session(session)?.sink();
-        let socket = self.sockets.get_mut(key.slot as usize).filter(|s| s.generation == key.generation)?;
-        let offset = claim.offset.as_deref();
-        let from = self.recovery.missing_from(key, socket.start, offset, &socket.rooms, &self.members)?;
-        self.recovery.unpark(key);
-        socket.session = session;
-        socket.next = std::mem::replace(&mut engine.session_mut(session)?.upper, key.slot);
-        for membership in &mut socket.rooms {
-            self.members.unpark(membership, Member { socket: key.slot, sink });
-        }
-        self.tell_connected(engine, key);
-        let socket = self.get(key)?;
-        self.recovery.replay(from, key, &socket.rooms, &self.members, &mut engine.out, sink);
-        engine.counters.recovered += 1;
-        Some(key)
-    }
-
-    /// Ends the wait for sockets that stayed away too long.
-    pub(super) fn expire(&mut self, engine: &mut Engine) {
-        let next_ms = loop {
-            match self.recovery.next_expired(engine.now.mono_ms) {
-                Ok(key) => self.give_up(key),
-                Err(next_ms) => break next_ms,
-            }
-        };
-        if let Some(next_ms) = next_ms {
-            engine.wheel.arm(next_ms, RECOVERY_TIMER);
-        }
-    }
-
-    /// Forgets a socket that is away.
-    pub(super) fn give_up(&mut self, key: SocketKey) {
-        if !self.recovery.unpark(key) {
-            return;
-        }
-        self.recovery.forget(key);
-        let Some(socket) = self.sockets.try_remove(key.slot as usize) else { return };
-        for membership in socket.rooms {
-            if let Some(room) = self.members.id(membership.room()).cloned() {
-                let change = self.members.give_up(membership);
-                self.announce(&room, change, false);
-            }
-        }
-    }
-
     pub(super) fn refuse(&mut self, engine: &mut Engine, session: SessionKey, namespace: &str, error: &ConnectError) {
         let data = serde_json::json!({ "message": error.message }).to_string();
         engine.send_text(session, |out| {
@@ -267,7 +188,6 @@ impl<A: App> Hub<A> {
         }
         self.leave_all(key);
         self.unlink(engine, key);
-        self.recovery.forget(key);
         self.sockets.try_remove(key.slot as usize);
     }
 
@@ -275,7 +195,6 @@ impl<A: App> Hub<A> {
     fn unlink(&mut self, engine: &mut Engine, key: SocketKey) {
         let Some(socket) = self.get_mut(key) else { return };
         let (session, next) = (socket.session, std::mem::replace(&mut socket.next, NO_UPPER));
-        socket.session = NO_SESSION;
         let Some(session) = engine.session_mut(session) else { return };
         if session.upper == key.slot {
             session.upper = next;
@@ -430,11 +349,5 @@ impl<A: App> Hub<A> {
         for key in self.keys().collect::<Vec<_>>() {
             self.tell_disconnected(engine, key);
         }
-    }
-
-    pub(super) fn end_turn(&mut self, engine: &mut Engine) {
-        let (sockets, here) = (&self.sockets, self.sockets.len() - self.recovery.away());
-        let is_known = |key: SocketKey| sockets.get(key.slot as usize).is_some_and(|s| s.generation == key.generation);
-        self.recovery.end_turn(&engine.out, &mut self.members, engine.now.mono_ms, here, is_known);
     }
 }

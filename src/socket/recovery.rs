@@ -70,11 +70,12 @@ pub struct Recovery {
     pending: Vec<(u64, Target, BatchKey, (u32, u32))>,
     /// This turn's batch of events for single sockets.
     direct: Option<(u32, BatchKey)>,
-    /// Sockets of whose own events some are no longer kept: the offset of the latest.
-    trimmed: HashMap<SocketKey, u64, foldhash::fast::RandomState>,
-    /// When those who are away may no longer come back.
-    away: HashMap<SocketKey, u64, foldhash::fast::RandomState>,
+    /// Sockets that may come back.
+    away: usize,
+    /// Who went away, and when they may no longer come back, in this order; those who came back meanwhile included.
     expiry: VecDeque<(u64, SocketKey)>,
+    /// How often a socket went away, in its low bits: the number of the latest time.
+    departures: u32,
 }
 
 impl Recovery {
@@ -86,9 +87,9 @@ impl Recovery {
             kept: Kept::default(),
             pending: Vec::new(),
             direct: None,
-            trimmed: HashMap::default(),
-            away: HashMap::default(),
+            away: 0,
             expiry: VecDeque::new(),
+            departures: 0,
         }
     }
 
@@ -102,14 +103,9 @@ impl Recovery {
         self.kept.bytes() + self.log.len() * size_of::<Event>()
     }
 
-    /// Whether nothing is noted of any socket, as when there is none.
-    pub fn is_clear(&self) -> bool {
-        self.away.is_empty() && self.trimmed.is_empty()
-    }
-
     /// Sockets that may come back.
     pub fn away(&self) -> usize {
-        self.away.len()
+        self.away
     }
 
     /// The low bits of the next event's offset: where a socket or membership begins.
@@ -140,15 +136,16 @@ impl Recovery {
         }
     }
 
-    /// The turn ends: its events are kept; those too old or too many are dropped. `is_known`: whether a socket is there,
-    /// connected or away; `sockets`: how many are connected (clients that come and go are not to make it grow).
+    /// The turn ends: its events are kept; those too old or too many are dropped. `sockets`: how many are connected (clients
+    /// that come and go are not to make it grow); `trim` is told of a socket, connected or away or gone, and the offset of
+    /// its latest event that is no longer kept.
     pub(super) fn end_turn(
         &mut self,
         out: &Outbound,
         members: &mut Members,
         now_ms: u64,
         sockets: usize,
-        is_known: impl Fn(SocketKey) -> bool,
+        mut trim: impl FnMut(SocketKey, u64),
     ) {
         for (offset, target, batch, range) in self.pending.drain(..) {
             let place = self.kept.push(out.batch_bytes(batch, range));
@@ -162,72 +159,67 @@ impl Recovery {
             self.kept.pop(event.place, self.log.front().map(|e| e.place));
             match event.target {
                 Target::Room { room, serial, .. } => members.trim(room, serial, event.offset),
-                Target::Socket(socket) if is_known(socket) => {
-                    self.trimmed.insert(socket, event.offset);
-                }
-                Target::Socket(_) => {}
+                Target::Socket(socket) => trim(socket, event.offset),
             }
         }
     }
 
-    /// A socket goes away. Returns when the timer must be armed for it, if nobody's is, and one that must be given up now
-    /// to keep the bound.
-    pub(super) fn park(&mut self, socket: SocketKey, now_ms: u64) -> (Option<u64>, Option<SocketKey>) {
+    /// A socket goes away. Returns the number of this time, when the timer must be armed for it, if nobody's is, and one
+    /// that must be given up now to keep the bound. `is_away`: whether a socket is away since the time of that number.
+    pub(super) fn park(
+        &mut self,
+        socket: SocketKey,
+        now_ms: u64,
+        is_away: impl Fn(SocketKey, u32) -> bool,
+    ) -> (u32, Option<u64>, Option<SocketKey>) {
         let until_ms = now_ms + self.settings.window_ms;
-        let surplus = if self.away.len() >= AWAY_MAX { self.longest_away() } else { None };
+        let surplus = if self.away >= AWAY_MAX { self.longest_away(is_away).map(|(_, socket)| socket) } else { None };
         // The timer is armed as long as anybody is in the queue, whether still away or not.
         let unwatched = self.expiry.is_empty();
-        self.away.insert(socket, until_ms);
+        self.away += 1;
+        self.departures = self.departures.wrapping_add(1);
         self.expiry.push_back((until_ms, socket));
-        (unwatched.then_some(until_ms), surplus)
+        (self.departures, unwatched.then_some(until_ms), surplus)
     }
 
-    fn longest_away(&mut self) -> Option<SocketKey> {
+    /// A socket came back, or is given up.
+    pub(super) fn unpark(&mut self) {
+        self.away -= 1;
+    }
+
+    /// Who is away longest, and until when; forgets those before who came back.
+    fn longest_away(&mut self, is_away: impl Fn(SocketKey, u32) -> bool) -> Option<(u64, SocketKey)> {
         while let Some(&(until_ms, socket)) = self.expiry.front() {
-            if self.away.get(&socket) == Some(&until_ms) {
-                return Some(socket);
+            let number = self.departures.wrapping_sub(self.expiry.len() as u32 - 1);
+            if is_away(socket, number) {
+                return Some((until_ms, socket));
             }
             self.expiry.pop_front();
         }
         None
     }
 
-    /// Whether a socket is away.
-    pub(super) fn is_away(&self, socket: SocketKey) -> bool {
-        self.away.contains_key(&socket)
-    }
-
-    /// A socket came back, or is given up.
-    pub(super) fn unpark(&mut self, socket: SocketKey) -> bool {
-        self.away.remove(&socket).is_some()
-    }
-
     /// A socket whose time is over. When there is none, the time at which there will be.
-    pub(super) fn next_expired(&mut self, now_ms: u64) -> Result<SocketKey, Option<u64>> {
-        while let Some(&(until_ms, socket)) = self.expiry.front() {
-            if until_ms > now_ms {
-                return Err(Some(until_ms));
+    pub(super) fn next_expired(
+        &mut self,
+        now_ms: u64,
+        is_away: impl Fn(SocketKey, u32) -> bool,
+    ) -> Result<SocketKey, Option<u64>> {
+        match self.longest_away(is_away) {
+            Some((until_ms, socket)) if until_ms <= now_ms => {
+                self.expiry.pop_front();
+                Ok(socket)
             }
-            self.expiry.pop_front();
-            // It may have come back, and gone again.
-            if self.away.get(&socket) == Some(&until_ms) {
-                return Ok(socket);
-            }
+            later => Err(later.map(|(until_ms, _)| until_ms)),
         }
-        Err(None)
-    }
-
-    /// A socket will not come back.
-    pub(super) fn forget(&mut self, socket: SocketKey) {
-        self.trimmed.remove(&socket);
     }
 
     /// From which offset on (exclusively) a socket misses events, if all of them are still kept. `start`: where the socket
-    /// began; `offset`: what it says it has.
+    /// began; `trimmed`: the latest of its own that is no longer kept; `offset`: what it says it has.
     pub(super) fn missing_from(
         &self,
-        socket: SocketKey,
         start: u32,
+        trimmed: u32,
         offset: Option<&str>,
         rooms: &Memberships,
         members: &Members,
@@ -244,8 +236,7 @@ impl Recovery {
             let trimmed = members.history(m.room()).map_or(0, |(_, trimmed)| trimmed);
             trimmed <= from || !is_since(trimmed, m.since)
         });
-        let own = self.trimmed.get(&socket).is_none_or(|&trimmed| trimmed <= from);
-        (whole && own).then_some(from)
+        (whole && is_since(from, trimmed)).then_some(from)
     }
 
     /// Queues for `sink` every event after `from` that was for `socket` or one of its rooms, those of this turn included.

@@ -439,7 +439,7 @@ impl Crowd {
             assert_eq!(engine.out.len(), 0, "sinks of shard {shard}");
             assert_eq!(hub.len(), 0, "sockets of shard {shard}");
             assert_eq!(hub.rooms(), (0, 0), "rooms of shard {shard}");
-            assert!(hub.recovery().is_clear(), "sockets of shard {shard} that may come back");
+            assert_eq!(hub.recovery().away(), 0, "sockets of shard {shard} that may come back");
             assert!(engine.wheel.is_empty(), "timers of shard {shard}");
             assert_eq!(core.is_drained(), draining, "shard {shard}");
         }
