@@ -3,6 +3,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sockeye::app::{Agents, AgentsSettings};
 use sockeye::config::Config;
+use sockeye::driver::Allocator;
 use sockeye::engine::{Now, Settings};
 use sockeye::server::{Shared, settings};
 use sockeye::shard::{ConnectionKey, Core, Handover, Routes, Security, Shard, Wire};
@@ -13,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 const MASK: [u8; 4] = [1, 2, 3, 4];
 const UPGRADE: &[u8] =

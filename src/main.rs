@@ -2,11 +2,12 @@
 
 use clap::Parser;
 use sockeye::config::{Cli, Command};
+use sockeye::driver::Allocator;
 use std::fmt::Display;
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use clock::now;
 pub use loads::Loads;
+pub use memory::Allocator;
 pub use uring::{Refusal, probe as probe_uring};
 
 use crate::mesh::{Doorbell, Envelope, MAX_SHARDS, Port, mesh, ring_slots};
