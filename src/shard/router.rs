@@ -88,9 +88,9 @@ impl<P: Protocol> Shard<P> {
         if origin.is_err() {
             return if is_engine { Refusal::Forbidden.into() } else { self.refuse(is_call, 403, FORBIDDEN_ORIGIN) };
         }
-        let of_session =
-            is_engine && matches!(head.method, Method::Get | Method::Post) && head.query_param("sid").is_some();
-        if self.drain.has_told() && !of_session {
+        let is_of_session =
+            || is_engine && matches!(head.method, Method::Get | Method::Post) && head.query_param("sid").is_some();
+        if self.drain.has_told() && !is_of_session() {
             return self.refuse(is_call, 503, SHUTS_DOWN);
         }
         if !self.engine.attribute(key, head) {
@@ -118,13 +118,14 @@ impl<P: Protocol> Shard<P> {
 
     /// The order of the checks is the contract's: transport, sid, method, upgrade, version.
     fn route_engine(&mut self, key: ConnectionKey, head: &Head<'_>) -> Result<Verdict, Refusal> {
-        let websocket = match head.query_param("transport").as_deref() {
+        let [transport, sid, version] = head.query_params(["transport", "sid", "EIO"]);
+        let websocket = match transport.as_deref() {
             Some("polling") => false,
             Some("websocket") => true,
             _ => return Err(Refusal::TransportUnknown),
         };
-        match head.query_param("sid").as_deref() {
-            None | Some("") => self.route_handshake(key, head, websocket),
+        match sid.as_deref() {
+            None | Some("") => self.route_handshake(key, head, websocket, version.as_deref()),
             Some(sid) => {
                 let sid = Sid::parse(sid).ok_or(Refusal::SessionIdUnknown)?;
                 let (shard, _) = self.engine.place(&sid);
@@ -150,7 +151,13 @@ impl<P: Protocol> Shard<P> {
         }
     }
 
-    fn route_handshake(&mut self, key: ConnectionKey, head: &Head<'_>, websocket: bool) -> Result<Verdict, Refusal> {
+    fn route_handshake(
+        &mut self,
+        key: ConnectionKey,
+        head: &Head<'_>,
+        websocket: bool,
+        version: Option<&str>,
+    ) -> Result<Verdict, Refusal> {
         if head.method != Method::Get {
             return Err(Refusal::BadHandshakeMethod);
         }
@@ -158,7 +165,7 @@ impl<P: Protocol> Shard<P> {
         if websocket != (upgrade != Asked::Nothing) {
             return Err(Refusal::BadRequest);
         }
-        if head.query_param("EIO").as_deref() != Some("4") {
+        if version != Some("4") {
             return Err(Refusal::UnsupportedProtocolVersion);
         }
         match upgrade {

@@ -1,5 +1,6 @@
 //! HTTP/1.1 heads, chunked bodies and responses (RFC 9112). What two parsers might read in two ways is refused.
 
+use memchr::memchr;
 use std::borrow::Cow;
 
 mod chunks;
@@ -107,25 +108,40 @@ impl<'a> Head<'a> {
     /// Value of the first query parameter called `name`, percent-decoded; `+` is a space. What is not UTF-8 when decoded is
     /// replaced, and what is not percent-encoding is taken literally.
     pub fn query_param(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.query.as_bytes().split(|&byte| byte == b'&').find_map(|pair| {
-            let mut halves = pair.splitn(2, |&byte| byte == b'=');
-            let (key, value) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
-            let is_named = key == name.as_bytes() || (is_encoded(key) && percent_decode(key) == name);
-            is_named.then(|| percent_decode(value))
-        })
+        let [value] = self.query_params([name]);
+        value
+    }
+
+    /// As [`Head::query_param`], for several names at once.
+    pub fn query_params<const N: usize>(&self, names: [&str; N]) -> [Option<Cow<'a, str>>; N] {
+        let mut values = [const { None }; N];
+        let mut rest = self.query;
+        while !rest.is_empty() {
+            let (pair, after) = split_at_byte(rest, b'&').unwrap_or((rest, ""));
+            rest = after;
+            let (key, value) = split_at_byte(pair, b'=').unwrap_or((pair, ""));
+            let key = percent_decode(key);
+            let named = names.iter().zip(&mut values).find(|(name, _)| **name == key);
+            if let Some((_, first @ None)) = named {
+                *first = Some(percent_decode(value));
+            }
+        }
+        values
     }
 }
 
-fn is_encoded(text: &[u8]) -> bool {
-    text.iter().any(|byte| matches!(byte, b'%' | b'+'))
+/// What is before and behind the first `byte`, which is ASCII.
+fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr(byte, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
-fn percent_decode(text: &[u8]) -> Cow<'_, str> {
-    if !is_encoded(text) {
-        return String::from_utf8_lossy(text);
+fn percent_decode(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Cow::Borrowed(text);
     }
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
+    let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         match (byte, after) {

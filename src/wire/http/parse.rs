@@ -1,9 +1,10 @@
 //! From the bytes of a head to a validated [`Head`].
 
+use memchr::memchr;
 use std::mem::MaybeUninit;
 use std::net::Ipv6Addr;
 
-use super::{Framing, Head, HeadError, MAX_HEAD, MAX_HEADERS, Method, Upgrade};
+use super::{Framing, Head, HeadError, MAX_HEAD, MAX_HEADERS, Method, Upgrade, split_at_byte};
 use crate::wire::parse_decimal;
 
 /// Empty lines tolerated in front of a request (RFC 9112 §2.2).
@@ -36,8 +37,7 @@ pub struct HeadEnd {
 impl HeadEnd {
     /// Length of the head at the front of `bytes`, which are those of the previous call and what has arrived since.
     pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
-        while let Some(offset) = bytes.get(self.looked_at..).and_then(|new| new.iter().position(|&byte| byte == b'\n'))
-        {
+        while let Some(offset) = bytes.get(self.looked_at..).and_then(|new| memchr(b'\n', new)) {
             let end = self.looked_at + offset + 1;
             if end > MAX_HEAD {
                 return Err(HeadError::TooLarge);
@@ -116,7 +116,7 @@ pub(crate) fn parse_complete(bytes: &[u8]) -> Result<Head<'_>, HeadError> {
     if fields.expects_more && !http_10 {
         return Err(HeadError::ExpectationFailed);
     }
-    let lines = bytes.iter().position(|&byte| byte == b'\n').and_then(|end| bytes.get(end + 1..));
+    let lines = memchr(b'\n', bytes).and_then(|end| bytes.get(end + 1..));
     Ok(Head {
         method,
         path,
@@ -164,7 +164,8 @@ fn parse_method(method: &str) -> Method {
 /// Path and query of a target in origin-form, absolute-form or asterisk-form (RFC 9112 §3.2).
 fn split_target(target: &str, method: Method) -> Result<(&str, &str), HeadError> {
     let invalid = HeadError::Malformed("invalid request target");
-    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+    // Without a way out early, so that it is done many bytes at a time.
+    if !target.bytes().fold(true, |is_valid, byte| is_valid & byte.is_ascii_graphic() & (byte != b'#')) {
         return Err(invalid);
     }
     if target == "*" && method == Method::Options {
@@ -180,32 +181,51 @@ fn split_target(target: &str, method: Method) -> Result<(&str, &str), HeadError>
         }
         origin = after;
     }
-    let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
+    let (path, query) = split_at_byte(origin, b'?').unwrap_or((origin, ""));
     Ok((if path.is_empty() { "/" } else { path }, query))
+}
+
+/// Bytes of which a name of a host consists (RFC 3986 §3.2.2). A comma is allowed by the grammar, but what has one is two
+/// Host headers that were joined.
+const HOST: [bool; 256] = alphanumeric_and(b"-._~%!$&'()*+;=");
+
+/// The digits of base64 (RFC 4648 §4).
+const BASE64: [bool; 256] = alphanumeric_and(b"+/");
+
+const fn alphanumeric_and(marks: &[u8]) -> [bool; 256] {
+    let mut class = [false; 256];
+    let mut byte = 0;
+    while byte < class.len() {
+        class[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut mark = 0;
+    while mark < marks.len() {
+        class[marks[mark] as usize] = true;
+        mark += 1;
+    }
+    class
+}
+
+fn is_all(bytes: &[u8], class: &[bool; 256]) -> bool {
+    bytes.iter().all(|&byte| class[usize::from(byte)])
 }
 
 /// Whether `value` is a host that is not empty, with or without a port (RFC 3986 §3.2, without user information).
 fn is_authority(value: &[u8]) -> bool {
-    let Ok(value) = std::str::from_utf8(value) else {
-        return false;
+    let host_len = match value {
+        [b'[', rest @ ..] => memchr(b']', rest).map_or(value.len(), |end| end + 2),
+        _ => memchr(b':', value).unwrap_or(value.len()),
     };
-    let (is_host_valid, after) = if let Some(rest) = value.strip_prefix('[') {
-        let Some((address, after)) = rest.split_once(']') else {
-            return false;
-        };
-        (address.parse::<Ipv6Addr>().is_ok(), after)
-    } else {
-        let (host, after) = value.split_at(value.find(':').unwrap_or(value.len()));
-        // A comma is allowed by the grammar, but what has one is two Host headers that were joined.
-        let is_mark =
-            |byte: u8| matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&'..=b'+' | b';' | b'=');
-        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || is_mark(byte);
-        (!host.is_empty() && host.bytes().all(is_valid), after)
+    let (host, port) = value.split_at(host_len);
+    let is_host_valid = match host {
+        [b'[', address @ .., b']'] => str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        host => !host.is_empty() && is_all(host, &HOST),
     };
-    let is_port_valid = match after.strip_prefix(':') {
-        Some("") => true,
-        Some(port) => parse_decimal(port.as_bytes()).is_some_and(|port| port <= u64::from(u16::MAX)),
-        None => after.is_empty(),
+    let is_port_valid = match port {
+        [] | [b':'] => true,
+        [b':', port @ ..] => parse_decimal(port).is_some_and(|port| port <= u64::from(u16::MAX)),
+        _ => false,
     };
     is_host_valid && is_port_valid
 }
@@ -253,18 +273,23 @@ impl<'a> Fields<'a> {
                 return Err(HeadError::Malformed("Transfer-Encoding is repeated"));
             }
         } else if is("Connection") {
-            self.close |= has_token(value, "close");
-            self.keep_alive |= has_token(value, "keep-alive");
-            self.connection_upgrade |= has_token(value, "upgrade");
+            for token in items(value) {
+                self.close |= token.eq_ignore_ascii_case(b"close");
+                self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+                self.connection_upgrade |= token.eq_ignore_ascii_case(b"upgrade");
+            }
         } else if is("Upgrade") {
-            self.upgrade_websocket |= has_token(value, "websocket");
+            self.upgrade_websocket |= items(value).any(|token| token.eq_ignore_ascii_case(b"websocket"));
         } else if is("Sec-WebSocket-Key") {
             self.is_key_repeated = self.websocket_key.replace(value).is_some();
         } else if is("Sec-WebSocket-Version") {
             self.is_version_repeated = self.websocket_version.replace(value).is_some();
         } else if is("Expect") {
-            self.expect_continue |= has_token(value, "100-continue");
-            self.expects_more |= !is_list_of(value, "100-continue");
+            for item in items(value).filter(|item| !item.is_empty()) {
+                let is_known = item.eq_ignore_ascii_case(b"100-continue");
+                self.expect_continue |= is_known;
+                self.expects_more |= !is_known;
+            }
         }
         Ok(())
     }
@@ -313,19 +338,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Whether a comma separated list has `token`, in any case.
-fn has_token(list: &[u8], token: &str) -> bool {
-    list.split(|&byte| byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
-}
-
-/// Whether a comma separated list has nothing but `token`, in any case; empty items do not count.
-fn is_list_of(list: &[u8], token: &str) -> bool {
-    let mut items = list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-    items.all(|item| item.is_empty() || item.eq_ignore_ascii_case(token.as_bytes()))
+/// The items of a comma separated list; some may be empty.
+fn items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// Whether `key` has the form of 16 bytes in base64.
 fn is_websocket_key(key: &[u8]) -> bool {
-    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_digit))
+    key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && is_all(digits, &BASE64))
 }
