@@ -274,9 +274,12 @@ impl Engine {
             if self.ending.is_empty() {
                 return;
             }
-            for key in std::mem::take(&mut self.ending) {
+            let mut ending = std::mem::take(&mut self.ending);
+            for key in ending.drain(..) {
                 self.advance_end(key);
             }
+            ending.append(&mut self.ending);
+            self.ending = ending;
         }
     }
 
@@ -372,7 +375,7 @@ impl Engine {
 
     /// Gives what is asked of the driver, oldest first, and frees the slots of connections that are gone.
     pub fn take_effects(&mut self, mut give: impl FnMut(ConnectionKey, Effect)) {
-        for (key, effect) in std::mem::take(&mut self.effects) {
+        for (key, effect) in self.effects.drain(..) {
             let gone = matches!(effect, Effect::Close(_) | Effect::Move(..));
             let known = self.connections.get(key.slot as usize).is_some_and(|c| c.generation == key.generation);
             if known {
