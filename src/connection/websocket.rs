@@ -87,8 +87,8 @@ impl Decoder {
 
     /// Takes bytes off the front of `input` until one message is complete or `input` is used up; returns the rest.
     ///
-    /// An unfragmented frame that lies whole in `input` is unmasked there and not copied. To be called until it gives no
-    /// message: that call also frees what held a message that came in pieces.
+    /// An unfragmented frame that lies whole in `input` is unmasked there and not copied. What held a message that came in
+    /// pieces is freed by the next call, or by [`Decoder::release`].
     ///
     /// # Errors
     /// The first [`Violation`]; nothing further is to be decoded.
@@ -98,10 +98,6 @@ impl Decoder {
         limits: &Limits,
     ) -> Result<(Option<Message<'m>>, &'i mut [u8]), Violation> {
         self.release();
-        // Most often one read brings one message, and this is the call behind it.
-        if input.is_empty() {
-            return Ok((None, input));
-        }
         let mut rest = input;
         loop {
             if self.partial.as_ref().is_none_or(|partial| partial.frame.is_none()) {
@@ -157,12 +153,17 @@ impl Decoder {
     /// Reads a frame header that may have begun in earlier input; with it comes how much of `input` it took. `None`: all
     /// of `input` was taken and the header is not complete.
     fn header(&mut self, input: &[u8], limits: &Limits) -> Result<Option<(Frame, usize)>, Violation> {
-        let (mut bytes, held) =
-            self.partial.as_ref().map_or(([0; MAX_CLIENT_HEADER], 0), |partial| (partial.header, partial.header_len));
-        let vacant = bytes.get_mut(held..).unwrap_or_default();
-        let fitting = vacant.len().min(input.len());
-        vacant.iter_mut().zip(input).for_each(|(to, from)| *to = *from);
-        let present = bytes.get(..held + fitting).unwrap_or_default();
+        let held = self.partial.as_ref().map_or(0, |partial| partial.header_len);
+        let fitting = input.len().min(MAX_CLIENT_HEADER.saturating_sub(held));
+        let mut joined;
+        let present = match &self.partial {
+            Some(partial) if held > 0 => {
+                joined = partial.header;
+                joined.iter_mut().skip(held).zip(input).for_each(|(to, from)| *to = *from);
+                joined.get(..held + fitting).unwrap_or_default()
+            }
+            _ => input.get(..fitting).unwrap_or_default(),
+        };
 
         let message = self.partial.as_ref().and_then(|partial| partial.message);
         check_client_start(present, message.is_some())?;
@@ -172,7 +173,7 @@ impl Decoder {
             self.judge_early(present, limits)?;
             if fitting > 0 {
                 let partial = self.partial.get_or_insert_default();
-                partial.header = bytes;
+                partial.header.iter_mut().zip(present).for_each(|(to, from)| *to = *from);
                 partial.header_len = held + fitting;
             }
             return Ok(None);

@@ -54,7 +54,7 @@ impl<P: Protocol> Shard<P> {
     pub(super) fn receive_frames(&mut self, key: ConnectionKey, bytes: &mut [u8]) {
         let mut rest = bytes;
         let Some(mut decoder) = self.websocket_mut(key).map(|ws| std::mem::take(&mut ws.decoder)) else { return };
-        loop {
+        while !rest.is_empty() {
             let limits = self.frame_limits(key);
             let (message, after) = match decoder.next(rest, &limits) {
                 Ok(next) => next,
@@ -64,8 +64,8 @@ impl<P: Protocol> Shard<P> {
             let Some(message) = message else { break };
             self.engine.counters.messages_received += 1;
             self.frame(key, message);
+            decoder.release();
             if self.websocket_mut(key).is_none() {
-                decoder.release();
                 break;
             }
         }
