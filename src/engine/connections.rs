@@ -126,6 +126,9 @@ impl Engine {
 
     /// Reads a connection that neither has a further request already nor is owed much.
     pub fn read_on(&mut self, key: ConnectionKey) {
+        if self.connection(key).is_none_or(|connection| connection.reading) {
+            return;
+        }
         let waits = self.http_mut(key).is_some_and(|http| http.resumes) || self.stalled.contains_key(&key);
         if !waits {
             self.set_reading(key, true);
@@ -137,16 +140,19 @@ impl Engine {
         let deadline_ms = self.now.mono_ms + self.settings.close_timeout_ms;
         let Some(connection) = self.connection_mut(key) else { return };
         let paused = !std::mem::replace(&mut connection.reading, true);
-        let decoder = match &mut connection.stage {
-            Stage::WebSocket(ws) => std::mem::take(&mut ws.decoder),
-            Stage::Ending { decoder, .. } => std::mem::take(decoder),
+        let (decoder, is_armed) = match &mut connection.stage {
+            Stage::WebSocket(ws) => (std::mem::take(&mut ws.decoder), false),
+            Stage::Ending { decoder, deadline_ms: armed_ms, .. } => (std::mem::take(decoder), *armed_ms == deadline_ms),
             Stage::Http(_) | Stage::Moving(_) | Stage::Dead => Default::default(),
         };
         connection.stage = Stage::Ending { finish, deadline_ms, decoder };
         if paused && finish != Finish::Close {
             self.effects.push((key, Effect::Reading(true)));
         }
-        self.wheel.arm(deadline_ms, Timer { kind: TimerKind::Connection, slot: key.slot, generation: key.generation });
+        if !is_armed {
+            let (slot, generation) = (key.slot, key.generation);
+            self.wheel.arm(deadline_ms, Timer { kind: TimerKind::Connection, slot, generation });
+        }
         self.ending.push(key);
     }
 
@@ -205,8 +211,7 @@ impl Engine {
 
     /// Ends a connection once what is queued for it is written, and its session or call at once.
     pub(super) fn break_off(&mut self, key: ConnectionKey, reason: CloseReason, finish: Finish) {
-        let deadline_ms = self.now.mono_ms + self.settings.close_timeout_ms;
-        let ending = Stage::Ending { finish, deadline_ms, decoder: Default::default() };
+        let ending = Stage::Ending { finish, deadline_ms: NO_DEADLINE, decoder: Default::default() };
         let Some(connection) = self.connection_mut(key) else { return };
         let stage = std::mem::replace(&mut connection.stage, ending);
         self.leave_stage(key, stage, reason);
@@ -310,9 +315,12 @@ impl Engine {
             Flushed::Blocked(left) => self.left_behind(key, written, left),
             Flushed::All => {
                 self.caught_up(key);
-                if let Some(Connection { stage: Stage::Ending { .. } | Stage::Moving(_), .. }) = self.connection(key) {
-                    self.ending.push(key);
-                } else if matches!(self.http_mut(key), Some(Http { awaiting: Awaiting::Move(_), .. })) {
+                let takes_a_step = self.connection(key).is_some_and(|connection| match &connection.stage {
+                    Stage::Ending { .. } | Stage::Moving(_) => true,
+                    Stage::Http(http) => matches!(http.awaiting, Awaiting::Move(_)),
+                    Stage::WebSocket(_) | Stage::Dead => false,
+                });
+                if takes_a_step {
                     self.ending.push(key);
                 }
             }
