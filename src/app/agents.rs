@@ -18,10 +18,10 @@ use super::events::{self, Event as Asked, Form, Join, Message, Refusal};
 use super::fault::{Code, Fault};
 use super::handshake::{Handshake, Identity};
 use super::ids::Ids;
-use super::json::{Args, ParseError, Parser, put_str};
+use super::json::{Args, ParseError, Parser};
 use super::liveness::{self, Liveness};
 use super::logs::{self, Logs};
-use super::mail::{Asker, Delivery, JoinRoom, Joined, LeaveRoom, Mail, Party, Publish, Publisher, RejoinRoom};
+use super::mail::{Asker, Delivery, JoinRoom, Joined, LeaveRoom, Mail, Parties, Party, Publish, Publisher, RejoinRoom};
 use super::permission::{self, check_room, check_sender};
 use super::questions::{self, Questions};
 use super::world::{Bounds, World};
@@ -31,6 +31,7 @@ use crate::socket::{App, ConnectError, Context, DisconnectReason, Event, SocketK
 use crate::wire::http::Head;
 use crate::wire::put_decimal;
 use crate::wire::socket::{DecodeError, validate_args};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// The application on one shard.
@@ -110,9 +111,9 @@ impl Agents {
         let Identity { agent, entity: speaks_for } = identity(cx, asker.socket);
         let user = entity.or(speaks_for);
         let agents = [named_agent, agent].into_iter().flatten().map(Party::Agent);
-        let mut parties: Vec<Party> = agents.chain(user.map(Party::User)).collect();
+        let mut parties: Parties = agents.chain(user.map(Party::User)).collect();
         let max = parties_max(&self.settings);
-        parties.retain(|&party| bring(cx, asker.socket, &room, party, max));
+        parties.retain(|&mut party| bring(cx, asker.socket, &room, party, max));
         if let Some(agent) = named_agent
             && !brings_into(cx, asker.socket, &room, Party::Agent(agent))
         {
@@ -252,7 +253,7 @@ impl App for Agents {
         if recovered {
             Self::rejoin(cx, socket);
             self.read_logs(cx, socket);
-            self.follow(cx, socket, &brought(cx, socket));
+            self.follow(cx, socket, &brought(cx, socket).collect::<Vec<_>>());
         }
         if let Some(entity) = entity {
             greet(cx, socket, entity);
@@ -260,10 +261,10 @@ impl App for Agents {
         let Some(sid) = cx.hub.id(socket) else { return };
         cx.emit(socket, |out| {
             out.extend_from_slice(
-                br#"["connection_established",{"message":"Connected to Eliza Socket.IO server","socketId":"#,
+                br#"["connection_established",{"message":"Connected to Eliza Socket.IO server","socketId":""#,
             );
-            put_str(out, sid.text().as_str());
-            out.extend_from_slice(b"}]");
+            out.extend_from_slice(sid.text().as_bytes());
+            out.extend_from_slice(br#""}]"#);
         });
     }
 
@@ -297,11 +298,11 @@ impl App for Agents {
 
     fn disconnected(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey, _: DisconnectReason) {
         self.forget_reader(cx, socket);
-        self.unfollow_all(socket, &brought(cx, socket));
+        self.unfollow_all(socket, brought(cx, socket));
         if let Some(agent) = identity(cx, socket).agent {
             self.agent_disconnected(cx, agent);
         }
-        let rooms: Vec<RoomId> = cx.hub.rooms_of(socket).cloned().collect();
+        let rooms: SmallVec<[RoomId; 1]> = cx.hub.rooms_of(socket).cloned().collect();
         for room in rooms {
             // What the socket brought stays noted with it: it may come back.
             let parties = parties(cx, socket, &room);

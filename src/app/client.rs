@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::handshake::Identity;
 use super::logs::Filters;
-use super::mail::Party;
+use super::mail::{Parties, Party};
 use super::permission::Permission;
 use super::questions;
 use super::{Agents, AgentsSettings};
@@ -88,15 +88,15 @@ fn of_room(parties: &[(RoomId, Party)], room: &RoomId) -> Range<usize> {
 }
 
 /// Whom a socket brought into a room.
-pub(super) fn parties(cx: &Context<'_, Agents>, socket: SocketKey, room: &RoomId) -> Vec<Party> {
-    let Some(client) = cx.hub.data(socket) else { return Vec::new() };
+pub(super) fn parties(cx: &Context<'_, Agents>, socket: SocketKey, room: &RoomId) -> Parties {
+    let Some(client) = cx.hub.data(socket) else { return Parties::new() };
     let of_room = client.parties.get(of_room(&client.parties, room)).unwrap_or_default();
     of_room.iter().map(|&(_, party)| party).collect()
 }
 
 /// Everybody a socket brought into rooms.
-pub(super) fn brought(cx: &Context<'_, Agents>, socket: SocketKey) -> Vec<Party> {
-    cx.hub.data(socket).into_iter().flat_map(|client| &client.parties).map(|&(_, party)| party).collect()
+pub(super) fn brought(cx: &Context<'_, Agents>, socket: SocketKey) -> impl Iterator<Item = Party> {
+    cx.hub.data(socket).into_iter().flat_map(|client| &client.parties).map(|&(_, party)| party)
 }
 
 /// Whether a socket brought somebody into any room.
@@ -105,8 +105,8 @@ pub(super) fn brings(cx: &Context<'_, Agents>, socket: SocketKey, party: Party) 
 }
 
 /// Whom a socket brought into a room, no longer.
-pub(super) fn take_away(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &RoomId) -> Vec<Party> {
-    let Some(client) = cx.hub.data_mut(socket) else { return Vec::new() };
+pub(super) fn take_away(cx: &mut Context<'_, Agents>, socket: SocketKey, room: &RoomId) -> Parties {
+    let Some(client) = cx.hub.data_mut(socket) else { return Parties::new() };
     let range = of_room(&client.parties, room);
     client.parties.drain(range).map(|(_, party)| party).collect()
 }

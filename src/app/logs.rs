@@ -152,20 +152,20 @@ impl Agents {
     /// what it receives would never come to an end.
     pub(super) fn follow(&mut self, cx: &Context<'_, Self>, socket: SocketKey, parties: &[Party]) {
         let own = identity(cx, socket).agent;
-        for agent in agents(parties).filter(|&agent| own != Some(agent)) {
+        for agent in agents(parties.iter().copied()).filter(|&agent| own != Some(agent)) {
             self.logs.followers.insert((agent, socket.slot), socket);
         }
     }
 
     /// A socket is with these no longer: in one room, or altogether.
     pub(super) fn unfollow(&mut self, cx: &Context<'_, Self>, socket: SocketKey, parties: &[Party]) {
-        for agent in agents(parties).filter(|&agent| !brings(cx, socket, Party::Agent(agent))) {
+        for agent in agents(parties.iter().copied()).filter(|&agent| !brings(cx, socket, Party::Agent(agent))) {
             self.logs.followers.remove(&(agent, socket.slot));
         }
     }
 
     /// A socket is gone that was with these.
-    pub(super) fn unfollow_all(&mut self, socket: SocketKey, parties: &[Party]) {
+    pub(super) fn unfollow_all(&mut self, socket: SocketKey, parties: impl Iterator<Item = Party>) {
         for agent in agents(parties) {
             self.logs.followers.remove(&(agent, socket.slot));
         }
@@ -207,8 +207,8 @@ impl Agents {
     }
 }
 
-fn agents(parties: &[Party]) -> impl Iterator<Item = Uuid> {
-    parties.iter().filter_map(|&party| match party {
+fn agents(parties: impl Iterator<Item = Party>) -> impl Iterator<Item = Uuid> {
+    parties.filter_map(|party| match party {
         Party::Agent(agent) => Some(agent),
         Party::User(_) => None,
     })

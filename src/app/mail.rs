@@ -10,6 +10,7 @@ use super::world_state::RoomState;
 use crate::rooms::RoomId;
 use crate::socket::SocketKey;
 use crate::wire::prepared::Prepared;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -77,7 +78,7 @@ pub struct JoinRoom {
     pub is_new: bool,
     pub server: Option<Uuid>,
     /// With whom it was not in the room before.
-    pub parties: Vec<Party>,
+    pub parties: Parties,
     /// Whom the socket speaks for, if that has a name.
     pub named: Option<(Uuid, Box<str>)>,
     pub dm: Option<Option<Uuid>>,
@@ -90,7 +91,7 @@ pub struct JoinRoom {
 #[derive(Debug)]
 pub struct RejoinRoom {
     pub room: RoomId,
-    pub parties: Vec<Party>,
+    pub parties: Parties,
 }
 
 /// A socket left, of itself or because it is gone.
@@ -100,7 +101,7 @@ pub struct LeaveRoom {
     /// It was in the room.
     pub was_in: bool,
     /// With whom it was in the room.
-    pub parties: Vec<Party>,
+    pub parties: Parties,
     /// Nobody when the socket is gone.
     pub asker: Option<Asker>,
 }
@@ -113,6 +114,9 @@ pub enum Party {
     /// The user who speaks through the socket.
     User(Uuid),
 }
+
+/// Whom a socket brings into one room; one of them without heap memory.
+pub type Parties = SmallVec<[Party; 1]>;
 
 /// What is the state of these rooms?
 #[derive(Debug)]

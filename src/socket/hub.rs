@@ -157,10 +157,10 @@ impl<A: App> Hub<A> {
         engine.send_text(socket.session, |out| {
             put_prefix(out, PacketType::Connect, 0, namespace, None);
             out.extend_from_slice(br#"{"sid":""#);
-            out.extend_from_slice(socket.id.text().as_str().as_bytes());
+            out.extend_from_slice(socket.id.text().as_bytes());
             if self.recovery.is_on() {
                 out.extend_from_slice(br#"","pid":""#);
-                out.extend_from_slice(socket.pid.text().as_str().as_bytes());
+                out.extend_from_slice(socket.pid.text().as_bytes());
             }
             out.extend_from_slice(br#""}"#);
         });
