@@ -11,12 +11,14 @@ pub const SLEEP_MAX_MS: u64 = 60_000;
 
 /// Reads both clocks.
 pub fn now() -> Now {
-    let mono = clock_gettime(ClockId::Monotonic);
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now {
-        mono_ms: mono.tv_sec.unsigned_abs() * 1000 + mono.tv_nsec.unsigned_abs() / 1_000_000,
-        unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
-    }
+    Now { mono_ms: mono_ms(), unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX) }
+}
+
+/// Reads the monotonic clock, in milliseconds.
+pub fn mono_ms() -> u64 {
+    let mono = clock_gettime(ClockId::Monotonic);
+    mono.tv_sec.unsigned_abs() * 1000 + mono.tv_nsec.unsigned_abs() / 1_000_000
 }
 
 /// A sleep of `ms` milliseconds, [`SLEEP_MAX_MS`] at most.

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use super::budget::{Budget, SCRATCH_BYTES};
 use super::chores::Chores;
-use super::clock::{SLEEP_MAX_MS, now, timespec};
+use super::clock::{SLEEP_MAX_MS, mono_ms, now, timespec};
 use super::connections::{Connections, NO_SLOT, Watcher, reset};
 use super::gate::Gate;
 use super::{Control, Counters, Options, Report, Seat, memory};
@@ -170,9 +170,8 @@ impl<C: Core> Pump<C> {
         }
         let own = [self.flush_at_ms, self.drain_until_ms, self.chores.deadline_ms()];
         let gates = self.gates.iter().map(Gate::deadline_ms);
-        let now = now().mono_ms;
         let next = gates.chain(own).chain([self.core.deadline_ms()]).flatten().min();
-        next.map_or(SLEEP_MAX_MS, |ms| ms.saturating_sub(now).min(SLEEP_MAX_MS))
+        next.map_or(SLEEP_MAX_MS, |ms| ms.saturating_sub(mono_ms()).min(SLEEP_MAX_MS))
     }
 
     /// Whether only the doorbell is to be listened to: other shards must first take what this one posted.
