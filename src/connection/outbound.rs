@@ -296,19 +296,32 @@ impl Outbound {
         let first = std::mem::replace(&mut target.head, NONE);
         target.tail = NONE;
         let Some(entry) = self.entries.get(first as usize).copied() else { return Flushed::All };
-        let total: usize = chain(&self.entries, first).map(|e| (e.end - e.start) as usize).sum();
-        if entry.next != NONE && total <= MERGE_MAX {
+        let bytes = if entry.next == NONE {
+            range(&self.batches, entry)
+        } else if chain(&self.entries, first).map(|e| (e.end - e.start) as usize).sum::<usize>() <= MERGE_MAX {
             self.scratch.clear();
             for e in chain(&self.entries, first) {
                 self.scratch.extend_from_slice(range(&self.batches, e));
             }
-            return match send(&[IoSlice::new(&self.scratch)]) {
-                Ok(sent) if sent < total => self.keep_rest(sink, first, sent),
-                Ok(_) => Flushed::All,
-                Err(_) => Flushed::Broken,
-            };
+            &self.scratch
+        } else {
+            return self.flush_ranges(sink, first, send);
+        };
+        let offered = bytes.len();
+        match send(&[IoSlice::new(bytes)]) {
+            Ok(sent) if sent < offered => self.keep_rest(sink, first, sent),
+            Ok(_) => Flushed::All,
+            Err(_) => Flushed::Broken,
         }
-        let mut at = first;
+    }
+
+    /// Writes what this turn queued from entry `at` on, as it is.
+    fn flush_ranges(
+        &mut self,
+        sink: SinkKey,
+        mut at: u32,
+        send: &mut impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> Flushed {
         while at != NONE {
             let (mut slices, mut next) = (Slices::new(), NONE);
             for e in chain(&self.entries, at).take(SLICES_MAX) {
