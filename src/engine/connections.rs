@@ -294,8 +294,11 @@ impl Engine {
         sink: SinkKey,
         send: &mut impl FnMut(ConnectionKey, &[IoSlice<'_>], bool) -> io::Result<usize>,
     ) {
-        let Some(key) = self.connection_key(slot) else { return };
-        let Some(connection) = self.connection(key) else { return };
+        let Some(connection) = self.connections.get_mut(slot as usize).filter(|c| !matches!(c.stage, Stage::Dead))
+        else {
+            return;
+        };
+        let key = ConnectionKey { slot, generation: connection.generation };
         let is_last = matches!(connection.stage, Stage::Ending { finish: Finish::Close | Finish::Linger, .. });
         let mut written = 0;
         let mut write = |slices: &[IoSlice<'_>]| {
@@ -303,8 +306,7 @@ impl Engine {
             written += sent;
             Ok(sent)
         };
-        let front = self.connections.get_mut(slot as usize).and_then(|c| c.front.as_deref_mut());
-        let flushed = match front.and_then(|front| front.tls.as_mut()) {
+        let flushed = match connection.front.as_mut().and_then(|front| front.tls.as_mut()) {
             None => self.out.flush(sink, &mut write),
             Some(tls) => tls::flush(&mut self.out, sink, tls, &mut self.scratch, &mut write),
         };
