@@ -357,6 +357,7 @@ impl App for Agents {
             completion::TIMER => self.deadlines_due(cx),
             demo::TIMER => self.demo_due(cx),
             questions::TIMER => self.questions_due(cx),
+            api::line::TIMER => self.line_due(cx),
             _ => {}
         }
     }

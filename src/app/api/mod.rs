@@ -1,13 +1,15 @@
 //! The HTTP API for agents and backends (contract B3): calls under `/api/messaging`, answered with JSON.
 //!
 //! The way of a call: [`route`] names it, [`access`] lets it in, [`body`] checks what it says, and it becomes an
-//! [`Operation`] at the home of a room or on all shards. It waits in [`pending`] until they answer; the connection gets the
-//! answer then, so requests behind it wait. A call with an `Idempotency-Key` first claims it ([`idempotency`]).
+//! [`Operation`] at the home of a room or on all shards, after others if it costs much ([`line`]). It waits in [`pending`]
+//! until they answer; the connection gets the answer then, so requests behind it wait. A call with an `Idempotency-Key`
+//! first claims it ([`idempotency`]).
 
 mod access;
 mod body;
 mod home;
 mod idempotency;
+pub mod line;
 mod logs;
 pub mod mail;
 mod message;
@@ -25,6 +27,7 @@ use crate::engine::{Answer, ConnectionKey};
 use crate::socket::Context;
 use crate::wire::http::Head;
 use idempotency::{Claimed, Keys};
+use line::Line;
 use mail::{Asked, CallMail, Claim, Operation};
 use pending::{Answered, CallKey, Calls};
 use plan::Plan;
@@ -39,12 +42,13 @@ pub use route::serves;
 pub struct Api {
     pub(super) calls: Calls,
     keys: Keys,
+    line: Line,
 }
 
 impl Api {
     /// No calls yet. `window_ms`: how long an idempotency key is remembered.
     pub fn new(window_ms: u64) -> Self {
-        Self { calls: Calls::default(), keys: Keys::new(window_ms) }
+        Self { calls: Calls::default(), keys: Keys::new(window_ms), line: Line::default() }
     }
 }
 
@@ -137,7 +141,7 @@ impl Agents {
             self.heard(cx, agent);
         }
         match claim {
-            None => self.begin(cx, call, operation, rooms),
+            None => self.begin_in_turn(cx, call, operation, rooms),
             Some((key, fingerprint)) => {
                 let home = idempotency::home(&key, cx.hub.shards());
                 cx.post(home, Mail::Call(CallMail::Claim(call, Box::new(Claim { key, fingerprint, operation }))));
@@ -249,12 +253,16 @@ impl Agents {
         if let Some(ended) = self.api.calls.close(call) {
             let (status, json) = answered;
             cx.engine.answer(ended.connection, status, &json);
+            if ended.stood_in_line {
+                self.line_ended(cx, json.len());
+            }
         }
     }
 
     /// Answers all calls that wait: the server shuts down.
     pub(super) fn give_up(&mut self, cx: &mut Context<'_, Self>) {
         let json = refusal(503, "The server shuts down.");
+        self.api.line = Line::default();
         for call in self.api.calls.close_all() {
             cx.engine.answer(call.connection, 503, &json);
         }

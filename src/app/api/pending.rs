@@ -37,6 +37,8 @@ pub struct Call {
     pub answer: Expected,
     /// How many shards still have to say something.
     pub waiting: usize,
+    /// It cost much, and others could not begin before it was answered.
+    pub stood_in_line: bool,
 }
 
 /// What the answer to a call is made of.
@@ -99,7 +101,8 @@ impl Calls {
         self.looking += usize::from(looks);
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let slot = self.open.insert(Call { generation, connection, claimed: None, answer, waiting: 1 });
+        let slot =
+            self.open.insert(Call { generation, connection, claimed: None, answer, waiting: 1, stood_in_line: false });
         Some(CallKey { slot: slot as u32, generation })
     }
 

@@ -133,3 +133,28 @@ fn who_sends_many_calls_at_once_is_answered_one_in_a_turn_and_never_owed_much_mo
     fleet.advance(CALLS as u64 * 10);
     assert_eq!(fleet.responses(deaf).len(), CALLS);
 }
+
+#[test]
+fn pages_are_told_few_at_a_time_and_whoever_asks_for_nothing_else_does_not_wait() {
+    const CALLS: usize = 100;
+    each(&AgentsSettings::default(), |fleet| {
+        let sender = fleet.connect_to(0);
+        for _ in 0..12 {
+            fleet.emit(sender, "message", &json!({"roomId": ROOM, "userId": USER, "text": "x".repeat(20_000)}));
+        }
+        let page = super::http::request("GET", &format!("/channels/{ROOM}/messages"), "", "");
+        let mut peers: Vec<Peer> = (0..CALLS).map(|_| fleet.accept(0)).collect();
+        peers.iter().for_each(|&peer| fleet.receive(peer, &mut page.clone()));
+        // Who is gone costs nothing.
+        fleet.drop_peer(peers.pop().expect("a peer"));
+        assert_eq!(fleet.call(sender, "message", &message("between")).0["ok"], true);
+        let (mut answered, mut turns) = (0, 0);
+        while answered < CALLS - 1 {
+            answered += peers.iter().map(|&peer| fleet.responses(peer).len()).sum::<usize>();
+            turns += 1;
+            fleet.advance(1);
+        }
+        // Alone, a shard answers in turns that can be counted.
+        assert!(fleet.shards() > 1 || turns >= 5, "{turns} turns");
+    });
+}
