@@ -30,6 +30,7 @@ fn post_and_drain(c: &mut Criterion) {
                     receiver.drain(|from, frame| {
                         black_box((from, frame));
                         received += 1;
+                        true
                     });
                     receiver.flush();
                 }

@@ -80,6 +80,8 @@ pub struct Outbound {
     flushed: usize,
     scratch: Vec<u8>,
     turn: u32,
+    /// Bytes queued in the present turn, each recipient's counted.
+    queued: usize,
 }
 
 impl Default for Outbound {
@@ -93,6 +95,7 @@ impl Default for Outbound {
             flushed: 0,
             scratch: Vec::with_capacity(MERGE_MAX),
             turn: 0,
+            queued: 0,
         }
     }
 }
@@ -177,6 +180,11 @@ impl Outbound {
         self.turn
     }
 
+    /// Bytes queued in the present turn, each recipient's counted.
+    pub fn queued(&self) -> usize {
+        self.queued
+    }
+
     /// A batch for this turn.
     pub fn open_batch(&mut self) -> BatchKey {
         if self.used == self.batches.len() {
@@ -210,8 +218,10 @@ impl Outbound {
         self.absorb(sink);
         let Some(target) = self.sinks.get_mut(sink.0 as usize) else { return };
         let backlog = target.backlog.get_or_insert_default();
-        backlog.exempt += slice.bytes().len();
+        let bytes = slice.bytes().len();
+        backlog.exempt += bytes;
         backlog.push(slice);
+        self.queued += bytes;
         self.dirty.push(sink);
     }
 
@@ -224,6 +234,7 @@ impl Outbound {
     #[inline]
     fn link(&mut self, sink: SinkKey, batch: u32, start: u32, end: u32) {
         let Some(target) = self.sinks.get_mut(sink.0 as usize) else { return };
+        self.queued += (end - start) as usize;
         if let Some(last) = self.entries.get_mut(target.tail as usize)
             && last.batch == batch
             && last.end == start
@@ -382,6 +393,7 @@ impl Outbound {
         self.flushed = 0;
         self.entries.clear();
         self.turn = self.turn.wrapping_add(1);
+        self.queued = 0;
         for batch in self.batches.iter_mut().take(self.used) {
             match Rc::get_mut(batch) {
                 Some(bytes) if bytes.capacity() <= BATCH_KEEP => bytes.clear(),

@@ -1,62 +1,86 @@
-//! What a turn may read before it lets others have theirs.
+//! What a turn may read, and take of other shards' mail, before it lets others have theirs.
 
 use std::time::{Duration, Instant};
 
+use crate::shard::seam::Pending;
+
 /// Bytes of the one buffer that everything is read into, and the most one read takes.
 pub const SCRATCH_BYTES: usize = 64 * 1024;
-/// The least a read takes however many sockets are ready, and the most while turns run out of time.
+/// What a read takes at least, however many sockets are ready.
 const READ_MIN_BYTES: usize = 4 * 1024;
+/// What it takes at most after a turn that ran out of time; twice as much after each one that did not.
+const HURRIED_BYTES: usize = 2 * 1024;
 /// Bytes after which a turn reads no further batch of sockets; each batch shares them among its sockets.
 const TURN_BYTES: usize = 1024 * 1024;
 /// Time after which it reads no further socket: what costs much to take must not delay for long what others wait for.
 const TURN_TIME: Duration = Duration::from_millis(5);
-/// Bytes after which it reads no further socket while shards cannot take what they post to one another. A turn takes no more
-/// mail than a ring holds; if it read more than that, all mail would wait behind a growing queue.
-const BEHIND_BYTES: usize = 64 * 1024;
 /// Time for what earlier turns left unread, however long the rest took.
 const REST_TIME: Duration = Duration::from_millis(2);
+/// Time for mail, however long reading took.
+const MAIL_TIME: Duration = Duration::from_millis(5);
 /// Bytes between two looks at the clock.
 const CLOCK_BYTES: usize = 16 * 1024;
 /// Bytes that a read counts for besides those it took: a few may be costly to take, those of a TLS handshake for example.
 const READ_BYTES: usize = 2 * 1024;
+/// Envelopes between two looks at the clock.
+const CLOCK_MAIL: u32 = 4;
+/// Bytes queued for clients, each recipient's counted, after which no further socket is read and no further mail is taken.
+/// They are written at the end of the turn: a few bytes for a room of thousands cost nothing to take, and tens of
+/// milliseconds then.
+const QUEUED_BYTES: usize = 16 * 1024 * 1024;
+/// What may be queued for what earlier turns left unread, and for mail, however much the rest has queued.
+const QUEUED_REST_BYTES: usize = 4 * 1024 * 1024;
 
-/// What the present turn has read.
+/// What the present turn has read and taken.
 pub struct Budget {
     end: Instant,
     bytes: usize,
-    /// Bytes after which no further socket is read.
-    most: usize,
     /// Bytes and reads since the last look at the clock, in bytes.
     unseen: usize,
-    /// The last turn ran out of time.
-    hurried: bool,
+    /// Envelopes taken.
+    taken: u32,
+    /// Once this much is pending, there is to be no more.
+    most: Pending,
+    /// The most one read takes.
+    read_bytes: usize,
     ran_out: bool,
 }
 
 impl Budget {
     /// Nothing was read yet.
     pub fn new() -> Self {
-        Self { end: Instant::now() + TURN_TIME, bytes: 0, most: usize::MAX, unseen: 0, hurried: false, ran_out: false }
+        Self {
+            end: Instant::now() + TURN_TIME,
+            bytes: 0,
+            unseen: 0,
+            taken: 0,
+            most: Pending { bytes: QUEUED_BYTES, mail: usize::MAX },
+            read_bytes: SCRATCH_BYTES,
+            ran_out: false,
+        }
     }
 
-    /// A turn begins. `is_behind`: shards cannot take what they post to one another.
-    pub fn begin(&mut self, is_behind: bool) {
-        let most = if is_behind { BEHIND_BYTES } else { usize::MAX };
-        *self = Self { most, hurried: self.ran_out || is_behind, ..Self::new() };
+    /// A turn begins. `window`: envelopes that others take in two turns; `is_behind`: they have more for this shard than it
+    /// takes.
+    pub fn begin(&mut self, window: usize, is_behind: bool, pending: Pending) {
+        let read_bytes =
+            if self.ran_out || is_behind { HURRIED_BYTES } else { (2 * self.read_bytes).min(SCRATCH_BYTES) };
+        let most = Pending { bytes: pending.bytes + QUEUED_BYTES, mail: pending.mail.saturating_add(window / 2) };
+        *self = Self { most, read_bytes, ..Self::new() };
     }
 
-    /// What is left of the turn is for what earlier turns left unread.
-    pub fn begin_rest(&mut self) {
+    /// What is left of the turn's reading is for what earlier turns left unread.
+    pub fn begin_rest(&mut self, pending: Pending) {
         if self.is_out_of_time() || self.is_read() {
             self.end = Instant::now() + REST_TIME;
             (self.bytes, self.unseen) = (0, 0);
         }
+        self.most.bytes = self.most.bytes.max(pending.bytes + QUEUED_REST_BYTES);
     }
 
     /// What one read may take while so many sockets are ready.
     pub fn share(&self, ready: usize) -> usize {
-        let most = if self.hurried { READ_MIN_BYTES } else { SCRATCH_BYTES };
-        (TURN_BYTES / ready.max(1)).clamp(READ_MIN_BYTES, most)
+        (TURN_BYTES / ready.max(1)).clamp(READ_MIN_BYTES, SCRATCH_BYTES).min(self.read_bytes)
     }
 
     /// So many bytes were read at once.
@@ -67,12 +91,31 @@ impl Budget {
 
     /// Whether no further batch is to be read.
     pub fn is_read(&self) -> bool {
-        self.bytes >= TURN_BYTES.min(self.most)
+        self.bytes >= TURN_BYTES
     }
 
     /// Whether no further socket is to be read.
-    pub fn is_over(&mut self) -> bool {
-        self.bytes >= self.most || (self.unseen >= CLOCK_BYTES && self.is_out_of_time())
+    pub fn is_over(&mut self, pending: Pending) -> bool {
+        let is_full = pending.bytes >= self.most.bytes || pending.mail >= self.most.mail;
+        self.ran_out |= is_full;
+        is_full || (self.unseen >= CLOCK_BYTES && self.is_out_of_time())
+    }
+
+    /// An envelope was taken. Returns whether there is time for another one.
+    pub fn has_time_for_mail(&mut self, pending: Pending) -> bool {
+        if self.taken == 0 {
+            self.end = Instant::now() + MAIL_TIME;
+            self.most.bytes = self.most.bytes.max(pending.bytes + QUEUED_REST_BYTES);
+        }
+        self.taken += 1;
+        let is_full = pending.bytes >= self.most.bytes;
+        self.ran_out |= is_full;
+        !is_full && (!self.taken.is_multiple_of(CLOCK_MAIL) || !self.is_out_of_time())
+    }
+
+    /// Whether so much is pending that it is to be flushed without further delay.
+    pub fn is_full(pending: Pending) -> bool {
+        pending.bytes >= QUEUED_BYTES
     }
 
     fn is_out_of_time(&mut self) -> bool {
@@ -87,23 +130,49 @@ impl Budget {
 mod tests {
     use super::*;
 
+    const NOTHING: Pending = Pending { bytes: 0, mail: 0 };
+
     #[test]
     fn reads_of_a_few_bytes_run_out_of_time_as_well_and_leave_some_for_the_rest() {
         let mut budget = Budget::new();
         std::thread::sleep(TURN_TIME);
         let reads = (1..).find(|_| {
             budget.spend(300);
-            budget.is_over()
+            budget.is_over(NOTHING)
         });
         assert!(reads.is_some_and(|reads| reads <= 8), "{reads:?}");
-        budget.begin_rest();
-        assert!(!budget.is_over() && !budget.is_read());
-        budget.begin(false);
-        assert_eq!(budget.share(1), READ_MIN_BYTES, "the next turn hurries");
-        budget.begin(true);
-        budget.spend(BEHIND_BYTES);
-        assert!(budget.is_over() && budget.is_read());
-        budget.begin_rest();
-        assert!(!budget.is_over() && !budget.is_read());
+        budget.begin_rest(NOTHING);
+        assert!(!budget.is_over(NOTHING) && !budget.is_read());
+        budget.begin(usize::MAX, false, NOTHING);
+        assert_eq!(budget.share(1), HURRIED_BYTES, "the next turn hurries");
+        budget.begin(usize::MAX, false, NOTHING);
+        assert_eq!(budget.share(1), 2 * HURRIED_BYTES, "the one after it less");
+        budget.begin(usize::MAX, true, NOTHING);
+        assert_eq!(budget.share(1), HURRIED_BYTES);
+    }
+
+    #[test]
+    fn what_is_to_be_written_and_posted_ends_a_turn_as_well() {
+        let mut budget = Budget::new();
+        let full = Pending { bytes: QUEUED_BYTES, mail: 0 };
+        for (pending, is_over) in [(NOTHING, false), (Pending { bytes: 0, mail: 8 }, true), (full, true)] {
+            budget.begin(16, false, NOTHING);
+            assert_eq!(budget.is_over(pending), is_over, "{pending:?}");
+        }
+        // Each part of the turn gets its own.
+        budget.begin_rest(full);
+        assert!(!budget.is_over(full) && budget.has_time_for_mail(full));
+        assert!(!budget.has_time_for_mail(Pending { bytes: 2 * QUEUED_BYTES, mail: 0 }));
+    }
+
+    #[test]
+    fn mail_runs_out_of_time() {
+        let mut budget = Budget::new();
+        assert!(budget.has_time_for_mail(NOTHING));
+        std::thread::sleep(MAIL_TIME);
+        let more = (1..).find(|_| !budget.has_time_for_mail(NOTHING));
+        assert!(more.is_some_and(|more| more <= CLOCK_MAIL), "{more:?}");
+        budget.begin(usize::MAX, false, NOTHING);
+        assert_eq!(budget.share(1), HURRIED_BYTES, "the next turn hurries");
     }
 }

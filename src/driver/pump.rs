@@ -53,7 +53,7 @@ pub struct Pump<C: Core> {
     arrived: Vec<(Option<ConnectionKey>, OwnedFd)>,
     /// The ring says that a listener is ready.
     acceptable: bool,
-    /// More is ready than the last turn took.
+    /// More is ready than the last turn read.
     more: bool,
     budget: Budget,
     /// With a flush window: when to flush.
@@ -164,8 +164,8 @@ impl<C: Core> Pump<C> {
     /// How long the shard may sleep, in milliseconds; 0: not at all. Before a sleep this must be called, after it
     /// [`Self::collect`].
     pub fn sleep_ms(&mut self) -> u64 {
-        let unread = !self.unread.is_empty() && !self.is_congested();
-        if self.more || unread || self.connections.has_broken() || !self.connections.port().prepare_sleep() {
+        let reads_on = (self.more || !self.unread.is_empty()) && !self.is_congested();
+        if reads_on || self.connections.has_broken() || !self.connections.port().prepare_sleep() {
             return 0;
         }
         let own = [self.flush_at_ms, self.drain_until_ms, self.chores.deadline_ms()];
@@ -179,20 +179,20 @@ impl<C: Core> Pump<C> {
         self.connections.port().is_congested()
     }
 
-    /// Collects what is ready, waiting at most `sleep_ms` for it; nothing while the last turn left something.
+    /// Collects what is ready, waiting at most `sleep_ms` for it; nothing while the last turn left something, or while the
+    /// shard is congested.
     pub fn collect(&mut self, sleep_ms: u64) -> io::Result<()> {
-        if self.handled < self.events.len() {
-            return Ok(());
-        }
         let timeout = timespec(sleep_ms);
-        self.events.clear();
-        self.handled = 0;
         let result = if self.is_congested() {
             let doorbell = self.connections.port().doorbell();
             let result = poll(&mut [PollFd::new(doorbell, PollFlags::IN)], Some(&timeout));
             doorbell.silence();
             result
+        } else if self.handled < self.events.len() {
+            return Ok(());
         } else {
+            self.events.clear();
+            self.handled = 0;
             let set = self.connections.set().clone();
             epoll::wait(&*set, rustix::buffer::spare_capacity(&mut self.events), Some(&timeout))
         };
@@ -287,13 +287,16 @@ impl<C: Core> Pump<C> {
 
     fn take_mail(&mut self, now: Now) {
         let mut arrived = std::mem::take(&mut self.arrived);
-        let (core, counters) = (&mut self.core, &mut self.counters);
-        self.connections.port().drain(|from, envelope| match envelope {
-            Envelope::Mail(mail) => core.mail(from, mail, now),
-            Envelope::Connection { socket, handover } => {
-                counters.adopted += 1;
-                arrived.push((core.adopted(handover, now), socket));
+        let Self { core, counters, budget, .. } = self;
+        self.connections.port().drain(|from, envelope| {
+            match envelope {
+                Envelope::Mail(mail) => core.mail(from, mail, now),
+                Envelope::Connection { socket, handover } => {
+                    counters.adopted += 1;
+                    arrived.push((core.adopted(handover, now), socket));
+                }
             }
+            budget.has_time_for_mail(core.pending())
         });
         for (key, socket) in arrived.drain(..) {
             self.keep(key, socket);
@@ -305,7 +308,7 @@ impl<C: Core> Pump<C> {
     fn flush_is_due(&mut self, now: Now) -> bool {
         let window = self.options.flush_window_ms;
         let at = *self.flush_at_ms.get_or_insert(now.mono_ms + window);
-        if now.mono_ms < at {
+        if now.mono_ms < at && !Budget::is_full(self.core.pending()) {
             return false;
         }
         self.flush_at_ms = None;

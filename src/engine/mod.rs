@@ -136,6 +136,9 @@ pub trait Protocol {
     /// Mail to other shards since the last call, oldest first.
     fn outgoing(&mut self) -> &mut Vec<(usize, Self::Mail)>;
 
+    /// How much of it there is.
+    fn outgoing_count(&self) -> usize;
+
     /// Rooms with members on this shard.
     fn room_count(&self) -> usize;
 

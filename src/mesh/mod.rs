@@ -3,8 +3,11 @@
 //! What one shard posts to another arrives in the order it was posted. A [`Port`] is one shard's end of all its rings.
 //! Nothing here blocks: what a full ring does not take waits in a queue of the sender (*spill*), in order, and goes out
 //! as the receiver makes room. The spill has no hard bound, since losing mail would break a room's order; its policy is
-//! back-pressure: from [`CONGESTED`] envelopes on the driver reads and accepts nothing, so that the shard produces only
-//! what is needed to answer the mail it has.
+//! back-pressure: while anything is spilled the driver reads and accepts nothing, so that the shard produces only what is
+//! needed to answer the mail it has.
+//!
+//! Mail waits behind all mail before it, and an envelope may cost its receiver a microsecond or a millisecond. So a ring
+//! is full with its *window*: what the receiver takes in two turns, as it has turned out.
 
 pub mod doorbell;
 pub mod envelope;
@@ -13,7 +16,7 @@ pub mod ring;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 pub use doorbell::Doorbell;
 pub use envelope::Envelope;
@@ -34,21 +37,26 @@ pub fn ring_slots(shards: usize) -> usize {
 /// Envelopes taken per sender and turn.
 const DRAIN_BUDGET: usize = 1024;
 
-/// Spilled envelopes from which on a shard takes no new work.
-pub const CONGESTED: usize = 16 * 1024;
+/// The smallest window.
+const WINDOW_MIN: usize = 8;
 
-/// What both ends of a ring know besides its contents: the sender has more than the ring takes.
-type Starved = Arc<AtomicBool>;
+/// What both ends of a ring know besides its contents.
+struct Flow {
+    /// The sender has more than the ring takes.
+    starved: AtomicBool,
+    /// Envelopes that may wait in the ring; the receiver's to change.
+    window: AtomicUsize,
+}
 
 struct Outlet<T> {
     ring: Producer<T>,
     spill: VecDeque<T>,
-    starved: Starved,
+    flow: Arc<Flow>,
 }
 
 struct Inlet<T> {
     ring: Consumer<T>,
-    starved: Starved,
+    flow: Arc<Flow>,
 }
 
 /// One shard's end of the mesh.
@@ -59,6 +67,8 @@ pub struct Port<T> {
     doorbells: Arc<[Doorbell]>,
     /// Shards to be woken at the end of the turn, one bit each.
     to_wake: u64,
+    /// Whose envelopes are taken first.
+    first: usize,
     /// Envelopes in all spills.
     spilled: usize,
     /// Envelopes that went through a spill since the start.
@@ -77,6 +87,7 @@ pub fn mesh<T>(shards: usize, ring_slots: usize) -> io::Result<Vec<Port<T>>> {
             inlets: (0..shards).map(|_| None).collect(),
             doorbells: Arc::clone(&doorbells),
             to_wake: 0,
+            first: 0,
             spilled: 0,
             spilled_total: 0,
         })
@@ -84,13 +95,25 @@ pub fn mesh<T>(shards: usize, ring_slots: usize) -> io::Result<Vec<Port<T>>> {
     for from in 0..shards {
         for to in (0..shards).filter(|&to| to != from) {
             let (producer, consumer) = ring(ring_slots);
-            let starved = Starved::default();
+            let flow = Arc::new(Flow { starved: AtomicBool::new(false), window: AtomicUsize::new(ring_slots) });
             let spill = VecDeque::new();
-            ports[from].outlets[to] = Some(Outlet { ring: producer, spill, starved: Arc::clone(&starved) });
-            ports[to].inlets[from] = Some(Inlet { ring: consumer, starved });
+            ports[from].outlets[to] = Some(Outlet { ring: producer, spill, flow: Arc::clone(&flow) });
+            ports[to].inlets[from] = Some(Inlet { ring: consumer, flow });
         }
     }
     Ok(ports)
+}
+
+impl<T> Inlet<T> {
+    /// A turn has taken so many, and `had_time` for more: a smaller window, or a larger one if that was too small.
+    fn adapt(&self, taken: usize, had_time: bool) {
+        let window = match had_time {
+            false => (2 * taken).max(WINDOW_MIN),
+            true if self.flow.starved.load(Ordering::Relaxed) => 2 * self.flow.window.load(Ordering::Relaxed),
+            true => return,
+        };
+        self.flow.window.store(window.min(self.ring.slots()), Ordering::Relaxed);
+    }
 }
 
 impl<T> Port<T> {
@@ -121,7 +144,7 @@ impl<T> Port<T> {
         };
         self.to_wake |= 1 << to;
         let item = if outlet.spill.is_empty() {
-            match outlet.ring.push(item) {
+            match outlet.ring.push(item, outlet.flow.window.load(Ordering::Relaxed)) {
                 Ok(()) => return,
                 Err(item) => item,
             }
@@ -160,10 +183,11 @@ impl<T> Port<T> {
                 continue;
             }
             // Said before the try, so that a receiver that makes room after it sees it and wakes this shard.
-            outlet.starved.store(true, Ordering::Relaxed);
+            outlet.flow.starved.store(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
+            let window = outlet.flow.window.load(Ordering::Relaxed);
             while let Some(item) = outlet.spill.pop_front() {
-                if let Err(item) = outlet.ring.push(item) {
+                if let Err(item) = outlet.ring.push(item, window) {
                     outlet.spill.push_front(item);
                     break;
                 }
@@ -172,40 +196,58 @@ impl<T> Port<T> {
                 moved = true;
             }
             if outlet.spill.is_empty() {
-                outlet.starved.store(false, Ordering::Relaxed);
+                outlet.flow.starved.store(false, Ordering::Relaxed);
             }
         }
         moved
     }
 
-    /// Takes what has arrived, at most a budget per sender. `each` gets the sender and the item; per sender in order.
-    pub fn drain(&mut self, mut each: impl FnMut(usize, T)) {
-        for (from, inlet) in self.inlets.iter_mut().enumerate() {
-            let Some(inlet) = inlet else { continue };
+    /// Takes what has arrived, at most a budget per sender. `each` gets the sender and the item, per sender in order, and
+    /// says whether to go on; after a stop it is the next sender's turn.
+    pub fn drain(&mut self, mut each: impl FnMut(usize, T) -> bool) {
+        let shards = self.inlets.len();
+        let (mut goes_on, start) = (true, self.first);
+        for from in (0..shards).map(|nth| (start + nth) % shards) {
+            let Some(inlet) = self.inlets.get_mut(from).and_then(Option::as_mut) else { continue };
             let mut taken = 0;
-            while taken < DRAIN_BUDGET {
+            while goes_on && taken < DRAIN_BUDGET {
                 let Some(item) = inlet.ring.pop() else { break };
                 taken += 1;
-                each(from, item);
+                goes_on = each(from, item);
             }
             if taken > 0 {
-                // Orders the pops before the look at the flag; the pair is in `refill`.
+                inlet.adapt(taken, goes_on);
+                // Orders the pops and the window before the look at the flag; the pair is in `refill`.
                 fence(Ordering::SeqCst);
-                if inlet.starved.load(Ordering::Relaxed) {
+                if inlet.flow.starved.load(Ordering::Relaxed) {
                     self.to_wake |= 1 << from;
                 }
+            }
+            if !goes_on {
+                self.first = (from + 1) % shards;
+                return;
             }
         }
     }
 
-    /// Whether more is posted, by this shard or to it, than the rings take from turn to turn.
+    /// Whether others have more for this shard than its rings take.
     pub fn is_behind(&self) -> bool {
-        self.spilled > 0 || self.inlets.iter().flatten().any(|inlet| inlet.starved.load(Ordering::Relaxed))
+        self.inlets.iter().flatten().any(|inlet| inlet.flow.starved.load(Ordering::Relaxed))
     }
 
     /// Whether the shard must take no new work until others have taken what it posted.
     pub fn is_congested(&self) -> bool {
-        self.spilled >= CONGESTED
+        self.spilled > 0
+    }
+
+    /// The smallest window of those to whom the shard posts.
+    pub fn window(&self) -> usize {
+        self.outlets
+            .iter()
+            .flatten()
+            .map(|outlet| outlet.flow.window.load(Ordering::Relaxed))
+            .min()
+            .unwrap_or(usize::MAX)
     }
 
     /// Envelopes in this shard's spills.

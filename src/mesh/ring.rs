@@ -72,11 +72,12 @@ pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
 }
 
 impl<T> Producer<T> {
-    /// Appends `item`, or gives it back: the ring is full.
-    pub fn push(&mut self, item: T) -> Result<(), T> {
-        if self.pushed.wrapping_sub(self.popped) == self.shared.slots.len() {
+    /// Appends `item`, or gives it back: the ring is full, or holds `most` already.
+    pub fn push(&mut self, item: T, most: usize) -> Result<(), T> {
+        let most = most.min(self.shared.slots.len());
+        if self.pushed.wrapping_sub(self.popped) >= most {
             self.popped = self.shared.popped.0.load(Ordering::Acquire);
-            if self.pushed.wrapping_sub(self.popped) == self.shared.slots.len() {
+            if self.pushed.wrapping_sub(self.popped) >= most {
                 return Err(item);
             }
         }
@@ -108,6 +109,11 @@ impl<T> Consumer<T> {
         Some(item)
     }
 
+    /// Items the ring can hold.
+    pub fn slots(&self) -> usize {
+        self.shared.slots.len()
+    }
+
     /// Whether there is nothing to take now.
     pub fn is_empty(&self) -> bool {
         self.popped == self.shared.pushed.0.load(Ordering::Acquire)
@@ -124,9 +130,9 @@ mod tests {
         let (mut producer, mut consumer) = ring(4);
         for round in 0..5 {
             for item in 0..4 {
-                assert_eq!(producer.push(round * 4 + item), Ok(()));
+                assert_eq!(producer.push(round * 4 + item, 4), Ok(()));
             }
-            assert_eq!(producer.push(99), Err(99));
+            assert_eq!(producer.push(99, usize::MAX), Err(99));
             assert!(!consumer.is_empty());
             for item in 0..4 {
                 assert_eq!(consumer.pop(), Some(round * 4 + item));
@@ -140,7 +146,7 @@ mod tests {
         let item = Arc::new(());
         let (mut producer, mut consumer) = ring(8);
         for _ in 0..6 {
-            producer.push(Arc::clone(&item)).unwrap();
+            producer.push(Arc::clone(&item), 8).unwrap();
         }
         drop(consumer.pop());
         assert_eq!(Arc::strong_count(&item), 6);
@@ -156,7 +162,7 @@ mod tests {
             for number in 0..count {
                 // Boxed, so that a value read twice or torn is a crash and not a number.
                 let mut item = Box::new(number);
-                while let Err(back) = producer.push(item) {
+                while let Err(back) = producer.push(item, 16) {
                     item = back;
                     thread::yield_now();
                 }

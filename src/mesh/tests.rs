@@ -36,6 +36,7 @@ fn a_full_ring_spills_and_keeps_the_order() {
         b.drain(|from, number| {
             assert_eq!(from, 0);
             got.push(number);
+            true
         });
         b.flush();
         a.flush();
@@ -51,7 +52,7 @@ fn only_a_sleeping_shard_is_woken_and_only_once_a_turn() {
     a.flush();
     assert!(!rings(b.doorbell()), "an awake shard was woken");
     assert!(!b.prepare_sleep(), "a shard with mail must not sleep");
-    b.drain(|_, _| ());
+    b.drain(|_, _| true);
     assert!(b.prepare_sleep());
     a.post(1, 2);
     a.post(1, 3);
@@ -72,26 +73,78 @@ fn a_sender_asleep_on_a_spill_is_woken_by_room() {
     }
     a.flush();
     assert!(a.prepare_sleep(), "nothing can move yet");
-    b.drain(|_, _| ());
+    b.drain(|_, _| true);
     b.flush();
     assert!(rings(a.doorbell()));
     a.flush();
     let mut last = None;
-    b.drain(|_, number| last = Some(number));
+    b.drain(|_, number| {
+        last = Some(number);
+        true
+    });
     assert_eq!((a.spilled(), last), (0, Some(RING_SLOTS as u64)));
 }
 
 #[test]
-fn congestion_begins_at_its_bound_and_ends_below_it() {
+fn a_shard_takes_no_new_work_while_anything_is_spilled() {
     let (mut a, mut b) = two();
-    for number in 0..(RING_SLOTS + CONGESTED) as u64 {
+    for number in 0..=RING_SLOTS as u64 {
         assert!(!a.is_congested());
         a.post(1, number);
     }
-    assert!(a.is_congested());
-    b.drain(|_, _| ());
     a.flush();
-    assert!(!a.is_congested());
+    assert!(a.is_congested() && b.is_behind());
+    b.drain(|_, _| true);
+    a.flush();
+    assert!(!a.is_congested() && !b.is_behind());
+}
+
+#[test]
+fn what_may_wait_is_what_two_turns_take() {
+    let (mut a, mut b) = two();
+    let fill = |a: &mut Port<u64>| {
+        (0..RING_SLOTS as u64).for_each(|number| a.post(1, number));
+        a.flush();
+    };
+    let take = |b: &mut Port<u64>, most: usize| {
+        let mut taken = 0;
+        b.drain(|_, _| {
+            taken += 1;
+            taken < most
+        });
+        taken
+    };
+    assert_eq!(a.window(), RING_SLOTS);
+    fill(&mut a);
+    for (most, window) in [(100, 200), (1, WINDOW_MIN), (100, 200)] {
+        assert_eq!((take(&mut b, most), a.window()), (most, window));
+    }
+    // No more goes in until fewer wait.
+    (0..3).for_each(|_| fill(&mut a));
+    assert_eq!(a.spilled(), 3 * RING_SLOTS);
+    for window in [400, 800, RING_SLOTS] {
+        take(&mut b, usize::MAX);
+        assert_eq!(a.window(), window);
+        a.flush();
+    }
+    assert!(a.spilled() > 0);
+}
+
+#[test]
+fn a_turn_that_stops_leaves_the_next_one_to_the_next_sender() {
+    let mut ports = mesh(3, RING_SLOTS).unwrap();
+    for from in [0, 1] {
+        (0..3).for_each(|number| ports[from].post(2, number));
+        ports[from].flush();
+    }
+    let mut taken = Vec::new();
+    for _ in 0..6 {
+        ports[2].drain(|from, number| {
+            taken.push((from, number));
+            false
+        });
+    }
+    assert_eq!(taken, [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]);
 }
 
 #[test]
@@ -112,6 +165,7 @@ fn a_turn_takes_a_bounded_number_per_sender() {
         if taken % RING_SLOTS == 0 {
             top_up(&mut a);
         }
+        true
     });
     assert_eq!(taken, DRAIN_BUDGET);
     assert!(!b.is_empty());
@@ -143,6 +197,7 @@ fn chat(mut port: Port<u64>, count: u64) {
         port.drain(|from, number| {
             assert_eq!(number, expected[from]);
             expected[from] += 1;
+            true
         });
         port.flush();
         if sent == count && !(done(&expected) && port.spilled() == 0) && port.prepare_sleep() {

@@ -10,7 +10,7 @@ mod router;
 pub mod seam;
 
 pub use router::Routes;
-pub use seam::{ConnectionKey, Core, Ended, Handover, Now, Security, Wire};
+pub use seam::{ConnectionKey, Core, Ended, Handover, Now, Pending, Security, Wire};
 
 use crate::connection::{Emigrant, Load, Moving};
 use crate::engine::wheel::{Timer, TimerKind};
@@ -224,6 +224,10 @@ impl<P: Protocol> Core for Shard<P> {
 
     fn deadline_ms(&self) -> Option<u64> {
         if self.engine.resumed_count() > 0 { Some(0) } else { self.engine.wheel.deadline_ms() }
+    }
+
+    fn pending(&self) -> Pending {
+        Pending { bytes: self.engine.out.queued(), mail: self.protocol.outgoing_count() }
     }
 
     fn flush<W: Wire<Self::Mail>>(&mut self, wire: &mut W, now: Now) {

@@ -19,6 +19,15 @@ pub enum Ended {
     Reset,
 }
 
+/// What a flush has to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pending {
+    /// Bytes queued for clients, each recipient's counted.
+    pub bytes: usize,
+    /// Mail for other shards.
+    pub mail: usize,
+}
+
 /// What a driver feeds. No method blocks, reads a clock or touches a socket.
 pub trait Core {
     /// What shards send one another.
@@ -48,6 +57,9 @@ pub trait Core {
 
     /// When [`Core::tick`] is wanted next, in `mono_ms`; 0: in a turn of its own, at once; `None`: no timer is armed.
     fn deadline_ms(&self) -> Option<u64>;
+
+    /// What awaits the next [`Core::flush`].
+    fn pending(&self) -> Pending;
 
     /// The end of the turn: each connection with something to send is written once, then all other effects are given.
     fn flush<W: Wire<Self::Mail>>(&mut self, wire: &mut W, now: Now);

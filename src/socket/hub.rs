@@ -52,7 +52,7 @@ pub struct Hub<A: App> {
     sockets: Slab<Socket<A::Data>>,
     pub(super) members: Members,
     interest: Interest,
-    outgoing: Vec<(usize, MailOf<A>)>,
+    pub(super) outgoing: Vec<(usize, MailOf<A>)>,
     local: VecDeque<MailOf<A>>,
     marked: Vec<SocketKey>,
     pub(super) volatile: Option<volatile::Turn>,
@@ -323,10 +323,6 @@ impl<A: App> Hub<A> {
 
     pub(super) fn next_local(&mut self) -> Option<MailOf<A>> {
         self.local.pop_front()
-    }
-
-    pub(super) fn outgoing(&mut self) -> &mut Vec<(usize, MailOf<A>)> {
-        &mut self.outgoing
     }
 
     /// Marks a socket to be disconnected once the application's call is over.

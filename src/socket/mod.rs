@@ -317,7 +317,11 @@ impl<A: App> Protocol for Sockets<A> {
     }
 
     fn outgoing(&mut self) -> &mut Vec<(usize, Self::Mail)> {
-        self.hub.outgoing()
+        &mut self.hub.outgoing
+    }
+
+    fn outgoing_count(&self) -> usize {
+        self.hub.outgoing.len()
     }
 
     fn room_count(&self) -> usize {

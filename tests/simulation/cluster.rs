@@ -182,6 +182,7 @@ impl<M> World<M> {
             let (last_us, envelopes) = &mut transit[from * shards + shard];
             *last_us = (*last_us).max(now_us + weather.mesh_delay(random));
             envelopes.push_back((*last_us, envelope));
+            true
         });
     }
 

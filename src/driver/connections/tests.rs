@@ -83,7 +83,10 @@ fn a_connection_moves_while_a_poll_of_it_is_in_flight() {
     connections.polled(KEY);
     assert!(connections.parting.is_empty());
     let mut arrived = Vec::new();
-    other.drain(|_, envelope| arrived.push(envelope));
+    other.drain(|_, envelope| {
+        arrived.push(envelope);
+        true
+    });
     let Some(Envelope::Connection { socket, .. }) = arrived.pop() else { panic!("it did not arrive") };
     rustix::io::write(&socket, b"z").unwrap();
     let mut bytes = vec![0; SLICES_MAX + 1];

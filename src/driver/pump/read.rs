@@ -18,8 +18,11 @@ impl<C: Core> Pump<C> {
     /// Reads what is ready, batch after batch, within the turn's budget; then on where earlier turns stopped. In this order,
     /// since whoever sends more than a read takes must not delay those who do not.
     pub(super) fn read_all(&mut self, now: Now) -> io::Result<()> {
-        let left = self.unread.len();
-        self.budget.begin(self.connections.port().is_behind());
+        let (left, port) = (self.unread.len(), self.connections.port());
+        self.budget.begin(port.window(), port.is_behind(), self.core.pending());
+        if port.is_congested() {
+            return Ok(());
+        }
         self.more = !self.read_ready(now)?;
         self.read_unread(left, now);
         Ok(())
@@ -30,7 +33,7 @@ impl<C: Core> Pump<C> {
         for batch in 1.. {
             let share = self.budget.share(self.events.len());
             while let Some(event) = self.events.get(self.handled).copied() {
-                if self.budget.is_over() {
+                if self.budget.is_over(self.core.pending()) {
                     return Ok(false);
                 }
                 self.handled += 1;
@@ -51,13 +54,13 @@ impl<C: Core> Pump<C> {
     /// Reads connections of which something was left, the first `left`, each until it is empty or at its end: that may have
     /// been reported already.
     fn read_unread(&mut self, left: usize, now: Now) {
-        if left == 0 || self.is_congested() {
+        if left == 0 {
             return;
         }
-        self.budget.begin_rest();
+        self.budget.begin_rest(self.core.pending());
         let share = self.budget.share(left);
         for _ in 0..left {
-            if self.budget.is_read() || self.budget.is_over() {
+            if self.budget.is_read() || self.budget.is_over(self.core.pending()) {
                 return;
             }
             let Some(key) = self.unread.pop_front() else { return };

@@ -3,15 +3,16 @@
 //! `echo X` answers `X` · `where` the shard · `blast N` N bytes of `#` · `pause MS` reads nothing for that long, then
 //! answers `resumed` · `fin` half-closes · `close`, `abort` once all is written · `quit`, `kill` the same at
 //! once · `move N` goes to shard N with what follows · `mail N X` sends
-//! X through shard N and back · `flood N K` the same K times · `count` the connections · `die` panics.
+//! X through shard N and back · `flood N K` the same K times · `slow N K` also, a millisecond each · `count` the connections · `die` panics.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use slab::Slab;
 
-use crate::shard::seam::{ConnectionKey, Core, Ended, Handover, Now, Security, Snapshot, Wire};
+use crate::shard::seam::{ConnectionKey, Core, Ended, Handover, Now, Pending, Security, Snapshot, Wire};
 
 /// Longest write offered at once.
 const CHUNK: usize = 64 * 1024;
@@ -137,6 +138,7 @@ impl Lines {
             "move" => self.get(key).last = Some(Last::Move(number(1))),
             "mail" => self.ask(key, number(1), words[2].to_owned()),
             "flood" => (0..number(2)).for_each(|n| self.ask(key, number(1), n.to_string())),
+            "slow" => (0..number(2)).for_each(|_| self.ask(key, number(1), "slow".to_owned())),
             "die" => panic!("told to die"),
             other => panic!("no command: {other}"),
         }
@@ -230,7 +232,12 @@ impl Core for Lines {
 
     fn mail(&mut self, from: usize, mail: Mail, _: Now) {
         match mail {
-            Mail::Ask(key, text) => self.outbox.push((from, Mail::Answer(key, text))),
+            Mail::Ask(key, text) => {
+                if text == "slow" {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                self.outbox.push((from, Mail::Answer(key, text)));
+            }
             Mail::Answer(key, text) => {
                 self.asked -= 1;
                 self.say(key, &format!("{text} by {from}"));
@@ -254,6 +261,10 @@ impl Core for Lines {
 
     fn deadline_ms(&self) -> Option<u64> {
         self.pauses.iter().filter_map(|key| self.connections[key.slot as usize].resume_at_ms).min()
+    }
+
+    fn pending(&self) -> Pending {
+        Pending { bytes: 0, mail: self.outbox.len() }
     }
 
     fn flush<W: Wire<Mail>>(&mut self, wire: &mut W, _: Now) {

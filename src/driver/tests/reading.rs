@@ -52,3 +52,23 @@ fn a_paused_connection_that_the_client_leaves_does_not_spin() {
         assert!(turns < 60, "{driver}: {turns} turns");
     }
 }
+
+#[test]
+fn mail_that_costs_much_holds_nobody_up() {
+    const MAIL: usize = 800;
+    for driver in DRIVERS {
+        let server = Server::start(driver, 2, OPTIONS);
+        let (mut sender, mut neighbour) = (server.client_of(0), server.client_of(1));
+        sender.send(&format!("slow 1 {MAIL}"));
+        let (start, mut slowest) = (Instant::now(), Duration::ZERO);
+        while start.elapsed() < Duration::from_millis(400) {
+            let asked = Instant::now();
+            assert_eq!(neighbour.ask("echo here"), "here");
+            slowest = slowest.max(asked.elapsed());
+        }
+        // In one turn they would take twice as long as this.
+        assert!(slowest < Duration::from_millis(MAIL as u64 / 2), "{driver}: {slowest:?}");
+        (0..MAIL).for_each(|_| assert_eq!(sender.line(), "slow by 1"));
+        server.stop();
+    }
+}
