@@ -48,7 +48,8 @@ fn world(rooms: u64) -> World {
                 room.slot()
             });
             let slot = opened.expect("there is a place for every room");
-            world.store(slot, Item { stamp, sender, broadcast: Draft::new(&message).finish(stamp), extra: None });
+            let broadcast = Draft::new(&message).finish(stamp);
+            world.store(slot, Item { stamp, sender, object: broadcast.object(), extra: None });
         }
     }
     world

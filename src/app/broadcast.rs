@@ -20,8 +20,8 @@ pub struct Draft {
     updated_at: Option<usize>,
 }
 
-/// A `messageBroadcast`, ready to be sent and kept.
-#[derive(Clone, Debug)]
+/// A `messageBroadcast`, ready to be sent.
+#[derive(Debug)]
 pub struct Broadcast {
     frame: Prepared,
 }
@@ -172,17 +172,17 @@ impl Broadcast {
         Self { frame: outline.finish() }
     }
 
-    /// Bytes of memory shared by all who hold it.
-    pub fn bytes(&self) -> usize {
-        self.frame.bytes()
-    }
-
     /// What members get.
     pub fn frame(&self) -> &Prepared {
         &self.frame
     }
 
-    /// The object alone.
+    /// The same, on its own.
+    pub fn into_frame(self) -> Prepared {
+        self.frame
+    }
+
+    /// The object alone, which rooms keep.
     pub fn object(&self) -> &[u8] {
         let packet = self.frame.packet();
         packet.get(PACKET_HEAD.len()..packet.len().saturating_sub(1)).unwrap_or_default()

@@ -122,7 +122,7 @@ impl Agents {
         let Some((slot, stamp, broadcast, complete, asks_demo)) = stored else {
             return cx.post(from, Mail::Unsent(by, Box::new(self.no_room())));
         };
-        self.world.store(slot, Item { stamp, sender, broadcast: broadcast.clone(), extra });
+        self.world.store(slot, Item { stamp, sender, object: broadcast.object(), extra: extra.as_deref() });
         if let Some(sent) = sent {
             self.dedupe.keep(sent, stamp, now.mono_ms);
             cx.engine.counters.message_ids_forgotten = self.dedupe.forgotten();

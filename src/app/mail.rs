@@ -200,7 +200,7 @@ pub enum Delivery {
     /// A message of somebody's.
     Message(Arc<Ordered>),
     /// Anything that is the same for all members.
-    Frame(Prepared),
+    Frame(Arc<Prepared>),
     /// A message is complete.
     Completed(Arc<Completed>),
 }

@@ -10,6 +10,7 @@ use super::permission::check_room;
 use crate::rooms::RoomId;
 use crate::socket::Context;
 use crate::wire::prepared::Prepared;
+use std::sync::Arc;
 use uuid::Uuid;
 
 impl Agents {
@@ -56,7 +57,7 @@ impl Agents {
         let Stream { room, frame, asker } = stream;
         let now_ms = cx.now().mono_ms;
         self.world.change(&room, |room| room.agent_spoke_ms = now_ms);
-        cx.hub.fan_out(&room, None, &Delivery::Frame(frame));
+        cx.hub.fan_out(&room, None, &Delivery::Frame(Arc::new(frame)));
         cx.post(from, Mail::Done(room, asker));
     }
 }

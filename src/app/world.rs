@@ -1,6 +1,5 @@
 //! The rooms whose home is this shard, and the bounds on what is kept of them.
 
-use super::broadcast::Broadcast;
 use super::history::Item;
 use super::ids;
 use super::order::Order;
@@ -114,7 +113,7 @@ impl World {
     }
 
     /// Keeps a message of the room in `slot`, later than all others of it.
-    pub fn store(&mut self, slot: u32, item: Item) {
+    pub fn store(&mut self, slot: u32, item: Item<'_>) {
         let Some(room) = self.rooms.get_mut(slot as usize).filter(|_| self.bounds.history_len > 0) else { return };
         self.history_bytes += item.bytes();
         if ids::named_room(item.stamp.id) != slot {
@@ -126,11 +125,11 @@ impl World {
     }
 
     /// Gives a message that is kept new content. It keeps its place and time.
-    pub fn replace(&mut self, message: Uuid, broadcast: Broadcast, extra: Option<Box<[u8]>>) -> bool {
+    pub fn replace(&mut self, message: Uuid, object: &[u8], extra: Option<&[u8]>) -> bool {
         let Some(slot) = self.message(message).map(|(room, _)| room.slot()) else { return false };
         let Some(room) = self.rooms.get_mut(slot as usize) else { return false };
         let before = room.history.bytes();
-        if !room.history.replace(message, broadcast, extra) {
+        if !room.history.replace(message, object, extra) {
             return false;
         }
         self.history_bytes = self.history_bytes - before + room.history.bytes();
@@ -140,7 +139,7 @@ impl World {
     }
 
     /// A message that is kept, and its room.
-    pub fn message(&self, id: Uuid) -> Option<(&Room, &Item)> {
+    pub fn message(&self, id: Uuid) -> Option<(&Room, Item<'_>)> {
         let kept_in = |slot: u32| {
             let room = self.rooms.get(slot as usize)?;
             Some((room, room.history.find(id)?))
@@ -181,10 +180,10 @@ impl World {
     /// Drops the oldest message of the room in `slot`.
     fn drop_oldest(&mut self, slot: u32) {
         let Some(room) = self.rooms.get_mut(slot as usize) else { return };
-        if let Some(item) = room.history.pop_oldest() {
-            self.history_bytes -= item.bytes();
-            if ids::named_room(item.stamp.id) != slot {
-                self.by_message.remove(&item.stamp.id);
+        if let Some((id, bytes)) = room.history.pop_oldest() {
+            self.history_bytes -= bytes;
+            if ids::named_room(id) != slot {
+                self.by_message.remove(&id);
             }
         }
         if room.history.is_empty() {

@@ -3,7 +3,7 @@
 //! A message in it is the very bytes its members were sent. One world-state never takes more than it is given: what does
 //! not fit is left out, of each room its oldest messages first; small rooms are told whole as long as large ones are not.
 
-use super::broadcast::{Broadcast, put_room, put_uuid};
+use super::broadcast::{put_room, put_uuid};
 use super::events::{AGENT_NAME, USER_NAME};
 use super::json::put_str;
 use super::room::{Member, Room};
@@ -30,11 +30,11 @@ pub struct RoomState {
     channel: Channel,
     /// By id, or where there are too many those seen last first.
     people: Vec<Person>,
-    /// Newest first.
-    messages: Vec<Broadcast>,
-    /// Bytes of the people, and of the messages.
+    /// The objects of the messages in a row, newest first, and where each ends.
+    messages: Vec<u8>,
+    ends: Vec<usize>,
+    /// Bytes of the people.
     people_bytes: usize,
-    message_bytes: usize,
     is_cut: bool,
 }
 
@@ -64,17 +64,17 @@ impl RoomState {
         let channel = Channel::of(room);
         let people: Vec<Person> = room.members.iter().map(|(&id, member)| Person::of(id, member, &is_live)).collect();
         let people_bytes = people.iter().map(|p| p.bytes(&channel.id)).sum();
-        let (mut messages, mut message_bytes) = (Vec::with_capacity(room.history.len()), 0);
+        let (mut messages, mut ends) = (Vec::new(), Vec::with_capacity(room.history.len()));
+        messages.reserve_exact(room.history.bytes().min(max));
         for item in room.history.before(None) {
-            let bytes = item.broadcast.object().len() + 1;
-            if message_bytes + bytes > max {
+            if messages.len() + item.object.len() + ends.len() + 1 > max {
                 break;
             }
-            message_bytes += bytes;
-            messages.push(item.broadcast.clone());
+            messages.extend_from_slice(item.object);
+            ends.push(messages.len());
         }
-        let is_cut = messages.len() < room.history.len();
-        let mut state = Self { channel, people, messages, people_bytes, message_bytes, is_cut };
+        let is_cut = ends.len() < room.history.len();
+        let mut state = Self { channel, people, messages, ends, people_bytes, is_cut };
         state.cut(max);
         state
     }
@@ -86,7 +86,19 @@ impl RoomState {
 
     /// Bytes it takes, or a few more.
     pub fn bytes(&self) -> usize {
-        self.head_bytes() + self.people_bytes + self.message_bytes
+        self.head_bytes() + self.people_bytes + self.message_bytes()
+    }
+
+    /// The objects of its messages, newest first.
+    fn messages(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+        let end = |n: usize| self.ends.get(n).copied().unwrap_or_default();
+        let start = move |n: usize| n.checked_sub(1).map_or(0, end);
+        (0..self.ends.len()).map(move |n| self.messages.get(start(n)..end(n)).unwrap_or_default())
+    }
+
+    /// Bytes of the messages with a comma each.
+    fn message_bytes(&self) -> usize {
+        self.messages.len() + self.ends.len()
     }
 
     fn head_bytes(&self) -> usize {
@@ -97,13 +109,11 @@ impl RoomState {
     /// `false`: not even the channel itself has a place.
     fn cut(&mut self, max: usize) -> bool {
         let max = max.saturating_sub(self.head_bytes());
-        if self.people_bytes + self.message_bytes > max {
+        if self.people_bytes + self.message_bytes() > max {
             self.is_cut = true;
-            self.cut_people((max / PEOPLE_PART).max(max.saturating_sub(self.message_bytes)));
-            while self.people_bytes + self.message_bytes > max
-                && let Some(message) = self.messages.pop()
-            {
-                self.message_bytes -= message.object().len() + 1;
+            self.cut_people((max / PEOPLE_PART).max(max.saturating_sub(self.message_bytes())));
+            while self.people_bytes + self.message_bytes() > max && self.ends.pop().is_some() {
+                self.messages.truncate(self.ends.last().copied().unwrap_or_default());
             }
         }
         max > 0
@@ -217,11 +227,11 @@ pub fn put(out: &mut Vec<u8>, rooms: &[RoomState], room: Option<&RoomId>, now_ms
     put_map(out, rooms, |out, state| {
         put_room(out, &state.channel.id);
         out.extend_from_slice(b":[");
-        for (n, message) in state.messages.iter().rev().enumerate() {
+        for (n, message) in state.messages().rev().enumerate() {
             if n > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(message.object());
+            out.extend_from_slice(message);
         }
         out.push(b']');
     });

@@ -1,7 +1,6 @@
 //! Server frames written in place, and frames prepared once for many.
 
 use crate::wire::websocket::{MAX_HEADER, header, put_header};
-use std::sync::Arc;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 /// Bytes of the header of a frame with a payload of up to 125 bytes, and of one with up to 65,535.
@@ -67,7 +66,7 @@ impl Outline {
 
     /// The broadcast as it is now.
     pub fn finish(self) -> Prepared {
-        Prepared { frame: self.frame.into(), header: self.header }
+        Prepared { frame: self.frame, header: self.header }
     }
 }
 
@@ -75,10 +74,9 @@ impl Outline {
 const EVENT: &[u8] = b"42";
 
 /// A broadcast encoded once, as the frame that goes to a WebSocket; its payload is the packet that goes to a poll.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Prepared {
-    /// Next to its reference counts and no longer than need be: of what is kept, most is cold when it is dropped.
-    frame: Arc<[u8]>,
+    frame: Vec<u8>,
     header: u8,
 }
 
@@ -92,11 +90,6 @@ impl Prepared {
     /// The packet: `42` and the JSON array.
     pub fn packet(&self) -> &[u8] {
         self.frame.get(usize::from(self.header)..).unwrap_or_default()
-    }
-
-    /// Bytes of memory shared by all who hold it: the frame and its two reference counts.
-    pub fn bytes(&self) -> usize {
-        self.frame.len() + 2 * size_of::<usize>()
     }
 
     /// Appends the frame as it is.

@@ -10,6 +10,7 @@ use sockeye::wire::http::Head;
 use sockeye::wire::prepared::Prepared;
 use sockeye::wire::socket::{DecodeError, validate_args};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 pub const CALL_PATH: &str = "/call";
 
@@ -38,8 +39,8 @@ pub enum RoomMail {
 #[derive(Clone, Debug)]
 pub struct Message {
     from: (usize, SocketKey),
-    frame: Prepared,
-    own: Prepared,
+    frame: Arc<Prepared>,
+    own: Arc<Prepared>,
 }
 
 impl App for Rooms {
@@ -98,7 +99,7 @@ impl App for Rooms {
                     *number += 1;
                     let frame = |own: bool| {
                         let json = format!(r#"["message","{room}",{number},{own},{text}]"#);
-                        Prepared::event(|out| out.extend_from_slice(json.as_bytes()))
+                        Arc::new(Prepared::event(|out| out.extend_from_slice(json.as_bytes())))
                     };
                     let message = Message { from: (from, socket), frame: frame(false), own: frame(true) };
                     cx.hub.fan_out(&room, Some(from), &message);

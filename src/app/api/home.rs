@@ -16,6 +16,7 @@ use crate::app::world_state::put_channel;
 use crate::rooms::RoomId;
 use crate::socket::Context;
 use crate::wire::put_decimal;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// An answer takes at most this part of what may wait for a reader.
@@ -79,7 +80,7 @@ impl Agents {
         let (mut list, mut count) = (Vec::new(), 0);
         let mut items = room.history.before(before_ms).peekable();
         while count < limit
-            && let Some(item) = items.peek()
+            && let Some(&item) = items.peek()
         {
             let start = list.len();
             if count > 0 {
@@ -144,14 +145,14 @@ impl Agents {
         });
         let Ok((object, earlier)) = updated else { return Reply::Absent };
         let extra = merged(update.extra.as_deref(), earlier);
-        let broadcast = Broadcast::of(&object);
-        self.world.replace(message, broadcast.clone(), extra.clone());
+        self.world.replace(message, &object, extra.as_deref());
         let now = cx.now();
         self.world.change(&room, |room| (room.updated_at, room.agent_spoke_ms) = (now.unix_ms, now.mono_ms));
-        cx.hub.fan_out(&room, None, &Delivery::Frame(broadcast.frame().clone()));
+        let frame = Broadcast::of(&object).into_frame();
+        cx.hub.fan_out(&room, None, &Delivery::Frame(Arc::new(frame)));
         self.heard(cx, agent);
-        let item = Item { stamp, sender: agent, broadcast, extra };
-        data(200, |out| put_item(&mut parser, out, &item))
+        let item = Item { stamp, sender: agent, object: &object, extra: extra.as_deref() };
+        data(200, |out| put_item(&mut parser, out, item))
     }
 
     fn channels_of(&self, server: Uuid, allowed: &Rooms, max: usize) -> Reply {
@@ -210,10 +211,10 @@ fn agent_reply(status: u16, room: &RoomId, agent: Uuid, message: &str) -> Reply 
 }
 
 /// What is kept of a message as one JSON text: an array of the broadcast's object and the rest.
-fn join(item: &Item) -> Vec<u8> {
+fn join(item: Item<'_>) -> Vec<u8> {
     let mut text = vec![b'['];
-    text.extend_from_slice(item.broadcast.object());
-    if let Some(extra) = &item.extra {
+    text.extend_from_slice(item.object);
+    if let Some(extra) = item.extra {
         text.push(b',');
         text.extend_from_slice(extra);
     }
@@ -229,7 +230,7 @@ fn parts(root: Value<'_>) -> (Value<'_>, Extra<'_>) {
 }
 
 /// Appends a message as the API tells it.
-fn put_item(parser: &mut Parser, out: &mut Vec<u8>, item: &Item) {
+fn put_item(parser: &mut Parser, out: &mut Vec<u8>, item: Item<'_>) {
     // What the server wrote itself is valid.
     let _ = parser.read(&join(item), |root| {
         let (object, extra) = parts(root);

@@ -17,6 +17,7 @@ use crate::socket::Context;
 use crate::wire::prepared::Prepared;
 use eliza::Reply;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Its id.
@@ -147,7 +148,7 @@ impl Agents {
         let stream = Stream { room, message_id: &message_id, piece };
         let frame = Prepared::event(|out| put_stream(out, &stream, ID));
         self.world.change(&answer.room, |room| room.agent_spoke_ms = now_ms);
-        cx.hub.fan_out(&answer.room, None, &Delivery::Frame(frame));
+        cx.hub.fan_out(&answer.room, None, &Delivery::Frame(Arc::new(frame)));
         answer.said += 1;
         self.demo.add(now_ms + PIECE_MS, answer);
     }

@@ -9,9 +9,9 @@ fn room(n: u128) -> RoomId {
     RoomId::Uuid(Uuid::from_u128(n))
 }
 
-fn item(n: u64, len: usize) -> Item {
+fn item(n: u64, len: usize) -> Item<'static> {
     let stamp = Stamp { id: Uuid::from_u128(n.into()), created_at: n };
-    Item { stamp, sender: Uuid::nil(), broadcast: Broadcast::of(&vec![b'x'; len]), extra: None }
+    Item { stamp, sender: Uuid::nil(), object: &[b'x'; 10_000][..len], extra: None }
 }
 
 fn world(bounds: Bounds) -> World {
@@ -104,13 +104,13 @@ fn a_replaced_message_stays_where_it_is_and_counts_what_it_has_become() {
     let each = item(1, 1_000).bytes();
     let mut world = world(Bounds { room_bytes: 3 * each, ..bounds() });
     (1..=3).for_each(|n| say(&mut world, 1, n, 1_000));
-    assert!(world.replace(Uuid::from_u128(2), Broadcast::of(&[b'y'; 500]), None));
+    assert!(world.replace(Uuid::from_u128(2), &[b'y'; 500], None));
     assert_eq!(kept(&world, 1), [3, 2, 1]);
     check(&world);
-    assert!(world.replace(Uuid::from_u128(3), Broadcast::of(&[b'y'; 2_000]), None));
+    assert!(world.replace(Uuid::from_u128(3), &[b'y'; 2_000], None));
     assert_eq!(kept(&world, 1), [3, 2]);
     check(&world);
-    assert!(!world.replace(Uuid::from_u128(1), Broadcast::of(b"gone"), None));
+    assert!(!world.replace(Uuid::from_u128(1), b"gone", None));
 }
 
 #[test]

@@ -10,9 +10,9 @@ const ALL: usize = 1 << 30;
 fn room(n: u128, messages: u64, len: usize) -> Room {
     let mut room = Room::new(RoomId::Uuid(Uuid::from_u128(n)), 0, Uuid::nil(), 5);
     for id in 1..=messages {
-        let broadcast = Broadcast::of(format!("{{\"n\":{id},\"text\":\"{}\"}}", "x".repeat(len)).as_bytes());
+        let object = format!("{{\"n\":{id},\"text\":\"{}\"}}", "x".repeat(len));
         let stamp = Stamp { id: Uuid::from_u128(id.into()), created_at: id };
-        room.history.push(Item { stamp, sender: Uuid::nil(), broadcast, extra: None });
+        room.history.push(Item { stamp, sender: Uuid::nil(), object: object.as_bytes(), extra: None });
     }
     room
 }
