@@ -61,6 +61,13 @@ pub struct Member {
 }
 
 impl Member {
+    /// It says what its name is; mostly what it was.
+    pub fn is_called(&mut self, name: Box<str>) {
+        if self.name != name {
+            self.name = name;
+        }
+    }
+
     /// Whether something keeps it in the room: a socket that stands for it, or that it was enrolled.
     pub fn is_held(&self) -> bool {
         self.taking_part > 0 || self.present > 0 || self.is_enrolled

@@ -307,6 +307,9 @@ impl<A: App> Hub<A> {
 
     /// Sends `delivery` to every shard with members of a room whose home is here, and to shard `also`.
     pub fn fan_out(&mut self, room: &RoomId, also: Option<usize>, delivery: &A::Delivery) {
+        if self.shards == 1 {
+            return self.post(self.shard, Mail::Deliver(room.clone(), delivery.clone()));
+        }
         for shard in self.interest.shards(room, also) {
             self.post(shard, Mail::Deliver(room.clone(), delivery.clone()));
         }
