@@ -21,12 +21,14 @@ const _: () = assert!(size_of::<Member>() == 8);
 pub struct Membership {
     room: u32,
     index: u32,
-    /// The low bits of the offset at which it began.
-    pub since: u32,
+    /// The offset at which it began.
+    pub since: u64,
 }
 
 /// The rooms a socket is in; one without heap memory.
 pub type Memberships = SmallVec<[Membership; 1]>;
+
+const _: () = assert!(size_of::<Memberships>() <= 24);
 
 struct Room {
     id: RoomId,
@@ -110,7 +112,7 @@ impl Members {
     }
 
     /// Adds a socket that is not yet in the room.
-    pub fn join(&mut self, id: &RoomId, member: Member, since: u32, memberships: &mut Memberships) -> Change {
+    pub fn join(&mut self, id: &RoomId, member: Member, since: u64, memberships: &mut Memberships) -> Change {
         let (room, entry, change) = self.room_mut(id);
         memberships.push(Membership { room, index: entry.members.len() as u32, since });
         entry.members.push(member);

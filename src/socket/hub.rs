@@ -34,10 +34,10 @@ struct Socket<D> {
     id: Sid,
     /// The private id by which it may come back.
     pid: Sid,
-    /// The low bits of the offset at which it began.
-    start: u32,
-    /// Those of the latest event for it alone that is no longer kept.
-    trimmed: u32,
+    /// The offset at which it began.
+    start: u64,
+    /// That of the latest event for it alone that is no longer kept; 0: all are.
+    trimmed: u64,
     rooms: Memberships,
     data: D,
 }
@@ -145,8 +145,7 @@ impl<A: App> Hub<A> {
         let (id, pid) = (engine.new_sid(0), engine.new_sid(slot));
         let next = std::mem::replace(&mut engine.session_mut(session)?.upper, slot);
         let (rooms, start) = (Memberships::new(), self.recovery.mark());
-        let trimmed = start.wrapping_sub(1);
-        self.sockets.insert(Socket { generation, session, next, namespace, id, pid, start, trimmed, rooms, data });
+        self.sockets.insert(Socket { generation, session, next, namespace, id, pid, start, trimmed: 0, rooms, data });
         let key = SocketKey { slot, generation };
         self.tell_connected(engine, key);
         Some(key)

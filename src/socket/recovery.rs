@@ -108,9 +108,9 @@ impl Recovery {
         self.away
     }
 
-    /// The low bits of the next event's offset: where a socket or membership begins.
-    pub(super) fn mark(&self) -> u32 {
-        self.next as u32
+    /// The offset of the next event: where a socket or membership begins.
+    pub(super) fn mark(&self) -> u64 {
+        self.next
     }
 
     /// The offset of the next event.
@@ -218,25 +218,24 @@ impl Recovery {
     /// began; `trimmed`: the latest of its own that is no longer kept; `offset`: what it says it has.
     pub(super) fn missing_from(
         &self,
-        start: u32,
-        trimmed: u32,
+        start: u64,
+        trimmed: u64,
         offset: Option<&str>,
         rooms: &Memberships,
         members: &Members,
     ) -> Option<u64> {
-        let began = self.next.checked_sub(u64::from((self.next as u32).wrapping_sub(start)))?;
         let from = match offset.map(parse_offset) {
             // A client keeps its last offset when it is given another socket, which may be on another shard.
-            Some(Some(offset)) if offset >> COUNT_BITS == began >> COUNT_BITS => {
-                (offset < self.next).then_some(offset.max(began - 1))?
+            Some(Some(offset)) if offset >> COUNT_BITS == start >> COUNT_BITS => {
+                (offset < self.next).then_some(offset.max(start - 1))?
             }
-            _ => began - 1,
+            _ => start - 1,
         };
         let whole = rooms.iter().all(|m| {
             let trimmed = members.history(m.room()).map_or(0, |(_, trimmed)| trimmed);
-            trimmed <= from || !is_since(trimmed, m.since)
+            trimmed <= from || trimmed < m.since
         });
-        (whole && is_since(from, trimmed)).then_some(from)
+        (whole && trimmed <= from).then_some(from)
     }
 
     /// Queues for `sink` every event after `from` that was for `socket` or one of its rooms, those of this turn included.
@@ -249,7 +248,7 @@ impl Recovery {
         out: &mut Outbound,
         sink: SinkKey,
     ) {
-        let rooms: HashMap<(u32, u64), u32> = rooms
+        let rooms: HashMap<(u32, u64), u64> = rooms
             .iter()
             .filter_map(|m| members.history(m.room()).map(|(serial, _)| ((m.room(), serial), m.since)))
             .collect();
@@ -257,7 +256,7 @@ impl Recovery {
         let missed = |offset: u64, target: Target| match target {
             Target::Socket(other) => other == socket,
             Target::Room { room, serial, except } => {
-                except != Some(socket.slot) && rooms.get(&(room, serial)).is_some_and(|&since| is_since(offset, since))
+                except != Some(socket.slot) && rooms.get(&(room, serial)).is_some_and(|&since| offset >= since)
             }
         };
         for event in self.log.range(first..).filter(|e| missed(e.offset, e.target)) {
@@ -273,7 +272,35 @@ impl Recovery {
     }
 }
 
-/// Whether an offset is at or after the mark with these low bits; the two are never 2^31 apart.
-fn is_since(offset: u64, mark: u32) -> bool {
-    ((offset as u32).wrapping_sub(mark) as i32) >= 0
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::outbound::Owner;
+    use crate::rooms::RoomId;
+    use crate::rooms::members::Member;
+
+    #[test]
+    fn what_is_missing_counts_however_long_a_socket_has_been_there() {
+        for events in [1_u64, 1 << 31, 3 << 31, 1 << 33] {
+            let mut recovery = Recovery::new(1, Settings { window_ms: 1, max_bytes: 1 });
+            let (mut members, mut rooms) = (Members::default(), Memberships::new());
+            let member = Member { socket: 0, sink: Outbound::default().open(Owner::Connection(0)) };
+            let start = recovery.mark();
+            members.join(&RoomId::Name("r".into()), member, start, &mut rooms);
+            let heard = recovery.take_offset();
+            recovery.next += events;
+            let last = recovery.next - 1;
+            let missing = |members: &Members, own: u64, heard: u64| {
+                let offset = format!("{heard:012x}");
+                recovery.missing_from(start, own, Some(&offset), &rooms, members)
+            };
+            assert_eq!(missing(&members, 0, heard), Some(heard), "{events}");
+            assert_eq!(missing(&members, last, heard), None, "{events}: an event of its own");
+            assert_eq!(missing(&members, last, last), Some(last), "{events}: it has it");
+            let (serial, _) = members.history(rooms[0].room()).expect("a room");
+            members.trim(rooms[0].room(), serial, last);
+            assert_eq!(missing(&members, 0, heard), None, "{events}: an event of its room");
+            assert_eq!(missing(&members, 0, last), Some(last), "{events}: it has it");
+        }
+    }
 }

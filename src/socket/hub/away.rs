@@ -99,7 +99,7 @@ impl<A: App> Hub<A> {
         let sockets = &mut self.sockets;
         let trim = |key: SocketKey, offset: u64| {
             if let Some(socket) = sockets.get_mut(key.slot as usize).filter(|s| s.generation == key.generation) {
-                socket.trimmed = offset as u32;
+                socket.trimmed = offset;
             }
         };
         self.recovery.end_turn(&engine.out, &mut self.members, engine.now.mono_ms, here, trim);
