@@ -46,7 +46,8 @@ pub struct Agents {
     pub(super) deadlines: Deadlines,
     pub(super) demo: Demo,
     pub(super) api: Api,
-    pub(super) parser: Option<Parser>,
+    /// Boxed: it is taken out for every event.
+    pub(super) parser: Option<Box<Parser>>,
 }
 
 impl Agents {

@@ -294,8 +294,7 @@ impl<'a> Iterator for Children<'a> {
 
 /// Appends a string as JSON, in quotes.
 pub fn put_str(out: &mut Vec<u8>, text: &str) {
-    // Without a branch for each byte, so that it is many bytes at a time; hardly any text needs more.
-    if text.bytes().fold(false, |escaped, byte| escaped | matches!(byte, 0..0x20 | b'"' | b'\\')) {
+    if has_escapes(text.as_bytes()) {
         // Writing to a Vec does not fail.
         let _ = WriterGenerator::new(out).write_string(text);
         return;
@@ -304,6 +303,23 @@ pub fn put_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     out.extend_from_slice(text.as_bytes());
     out.push(b'"');
+}
+
+/// Whether a text has a character that JSON escapes; eight bytes at a time, since hardly any text has one.
+fn has_escapes(text: &[u8]) -> bool {
+    const EACH: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = EACH << 7;
+    // The high bit of a byte that is below `min` (at most 0x80).
+    let below = |bytes: u64, min: u8| bytes.wrapping_sub(EACH * u64::from(min)) & !bytes & HIGH;
+    let is = |bytes: u64, byte: u8| below(bytes ^ (EACH * u64::from(byte)), 1);
+    let (chunks, rest) = text.as_chunks::<8>();
+    let mut last = [b' '; 8];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    let escaped = chunks.iter().chain([&last]).fold(0, |escaped, chunk| {
+        let bytes = u64::from_le_bytes(*chunk);
+        escaped | below(bytes, b' ') | is(bytes, b'"') | is(bytes, b'\\')
+    });
+    escaped != 0
 }
 
 fn put_static(out: &mut Vec<u8>, value: StaticNode) {

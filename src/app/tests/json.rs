@@ -14,3 +14,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_character_is_written_so_that_it_is_read_again_wherever_it_stands() {
+    let characters =
+        (0..=0xff).chain(['\u{2028}', '\u{2122}', '\u{ffff}', '😀'].map(u32::from)).filter_map(char::from_u32);
+    for character in characters {
+        for at in 0..=17 {
+            let text = format!("{}{character}{}", "a".repeat(at), "b".repeat(17 - at));
+            let mut out = Vec::new();
+            put_str(&mut out, &text);
+            assert_eq!(serde_json::from_slice::<String>(&out).ok(), Some(text), "{character:?} at {at}");
+        }
+    }
+}
