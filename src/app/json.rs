@@ -322,6 +322,16 @@ fn has_escapes(text: &[u8]) -> bool {
     escaped != 0
 }
 
+/// Appends items with commas between them.
+pub fn put_list<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut put: impl FnMut(&mut Vec<u8>, T)) {
+    for (n, item) in items.into_iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        put(out, item);
+    }
+}
+
 fn put_static(out: &mut Vec<u8>, value: StaticNode) {
     let _ = match value {
         StaticNode::Null => serde_json::to_writer(out, &()),

@@ -5,7 +5,7 @@
 
 use super::broadcast::{put_room, put_uuid};
 use super::events::{AGENT_NAME, USER_NAME};
-use super::json::put_str;
+use super::json::{put_list, put_str};
 use super::room::{Member, Room};
 use crate::rooms::RoomId;
 use crate::wire::put_decimal;
@@ -227,12 +227,7 @@ pub fn put(out: &mut Vec<u8>, rooms: &[RoomState], room: Option<&RoomId>, now_ms
     put_map(out, rooms, |out, state| {
         put_room(out, &state.channel.id);
         out.extend_from_slice(b":[");
-        for (n, message) in state.messages().rev().enumerate() {
-            if n > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(message);
-        }
+        put_list(out, state.messages().rev(), |out, message| out.extend_from_slice(message));
         out.push(b']');
     });
     out.extend_from_slice(br#","roomId":"#);
@@ -274,12 +269,7 @@ fn put_people(out: &mut Vec<u8>, people: &BTreeMap<Uuid, Everywhere<'_>>, agents
         out.extend_from_slice(br#","status":"#);
         put_str(out, if known.is_here { here } else { gone });
         out.extend_from_slice(br#","rooms":["#);
-        for (n, room) in known.rooms.iter().enumerate() {
-            if n > 0 {
-                out.push(b',');
-            }
-            put_room(out, room);
-        }
+        put_list(out, &known.rooms, |out, room| put_room(out, room));
         out.extend_from_slice(br#"],"lastSeen":"#);
         put_decimal(out, known.person.last_seen);
         out.push(b'}');
@@ -304,12 +294,7 @@ fn put_channel_of(out: &mut Vec<u8>, channel: &Channel, people: impl Iterator<It
     out.extend_from_slice(br#","type":"#);
     put_str(out, if *is_dm { "DM" } else { "GROUP" });
     out.extend_from_slice(br#","sourceType":"auto_created","participants":["#);
-    for (n, person) in people.enumerate() {
-        if n > 0 {
-            out.push(b',');
-        }
-        put_uuid(out, person);
-    }
+    put_list(out, people, put_uuid);
     out.push(b']');
     for (key, number) in [
         (br#","online":"#.as_slice(), u64::from(*online)),
@@ -333,14 +318,9 @@ pub fn channel_name(room: &RoomId) -> String {
 }
 
 /// Appends a JSON object; `put` appends one member of it.
-fn put_map<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut put: impl FnMut(&mut Vec<u8>, T)) {
+fn put_map<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, put: impl FnMut(&mut Vec<u8>, T)) {
     out.push(b'{');
-    for (n, item) in items.into_iter().enumerate() {
-        if n > 0 {
-            out.push(b',');
-        }
-        put(out, item);
-    }
+    put_list(out, items, put);
     out.push(b'}');
 }
 

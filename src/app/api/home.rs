@@ -4,12 +4,12 @@ use super::mail::{Asked, CallMail, OwnedUpdate, Question};
 use super::message::{Extra, put_kept};
 use super::pending::{CallKey, LISTED_MAX, Reply};
 use super::problem::Problem;
-use super::{access, put_list, text};
+use super::{access, text};
 use crate::app::Agents;
 use crate::app::broadcast::{Broadcast, put_uuid};
 use crate::app::grant::Rooms;
 use crate::app::history::Item;
-use crate::app::json::{Parser, Value};
+use crate::app::json::{Parser, Value, put_list, put_str};
 use crate::app::mail::{Complete, Delivery, Mail};
 use crate::app::room::Room;
 use crate::app::world_state::put_channel;
@@ -244,7 +244,7 @@ fn put_updated(out: &mut Vec<u8>, object: Value<'_>, update: &OwnedUpdate, updat
     let members = members.filter(|(key, _)| !matches!(*key, "updatedAt" | "rawMessage"));
     out.push(b'{');
     put_list(out, members, |out, (key, value)| {
-        crate::app::json::put_str(out, key);
+        put_str(out, key);
         out.push(b':');
         match update.members.iter().find(|(name, _)| *name == key) {
             Some((_, new)) => out.extend_from_slice(new),

@@ -274,16 +274,6 @@ fn settle(cx: &mut Context<'_, Agents>, call: CallKey, key: Box<[u8]>, answered:
     cx.post(home, Mail::Call(CallMail::Settle(call, Box::new((key, answered)))));
 }
 
-/// Appends items with commas between them.
-fn put_list<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut put: impl FnMut(&mut Vec<u8>, T)) {
-    for (n, item) in items.into_iter().enumerate() {
-        if n > 0 {
-            out.push(b',');
-        }
-        put(out, item);
-    }
-}
-
 /// JSON that the server wrote, of which all strings are whole.
 fn text(json: Vec<u8>) -> String {
     String::from_utf8(json).unwrap_or_default()

@@ -5,6 +5,7 @@
 
 use super::message::Unstamped;
 use super::problem::Problem;
+use crate::app::json::put_list;
 use crate::app::mail::Stamp;
 use crate::engine::{Bucket, ConnectionKey};
 use slab::Slab;
@@ -157,7 +158,7 @@ impl Calls {
 
 impl Expected {
     /// Whether every shard looks through all its rooms for it.
-    fn looks_through_all(&self) -> bool {
+    pub fn looks_through_all(&self) -> bool {
         matches!(self, Self::Channels(_) | Self::Servers(..))
     }
 
@@ -168,14 +169,12 @@ impl Expected {
             Self::Channels(all) => {
                 all.sort_by_key(|(updated_at, _)| std::cmp::Reverse(*updated_at));
                 out.extend_from_slice(br#""channels":["#);
-                super::put_list(&mut out, all.iter().take(LISTED_MAX), |out, (_, json)| out.extend_from_slice(json));
+                put_list(&mut out, all.iter().take(LISTED_MAX), |out, (_, json)| out.extend_from_slice(json));
                 out.extend_from_slice(b"]}}");
             }
             Self::Servers(agent, all) => {
                 out.extend_from_slice(format!(r#""agentId":"{agent}","messageServers":["#).as_bytes());
-                super::put_list(&mut out, all.iter().take(LISTED_MAX), |out, id| {
-                    crate::app::broadcast::put_uuid(out, *id)
-                });
+                put_list(&mut out, all.iter().take(LISTED_MAX), |out, id| crate::app::broadcast::put_uuid(out, *id));
                 out.extend_from_slice(b"]}}");
             }
             Self::Message(_) | Self::Ingested | Self::One | Self::Holder => {
