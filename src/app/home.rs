@@ -25,7 +25,7 @@ impl Agents {
                 room.enter(party, now_ms);
             }
             if let Some((user, name)) = named {
-                room.seen(user, now_ms).name = name;
+                room.seen(user, now_ms).rename(name);
             }
             if let Some(other) = dm {
                 becomes_dm(room, other, demo, now_ms);
@@ -95,7 +95,7 @@ impl Agents {
             if is_agents && matches!(by, Publisher::Call(_)) {
                 room.enroll(sender, now.unix_ms);
             }
-            room.seen(sender, now.unix_ms).is_called(name);
+            room.seen(sender, now.unix_ms).rename(name);
             room.belongs_to(server, default);
             if let Some(other) = dm {
                 becomes_dm(room, other, settings.demo_agent, now.unix_ms);

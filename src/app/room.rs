@@ -62,7 +62,7 @@ pub struct Member {
 
 impl Member {
     /// It says what its name is; mostly what it was.
-    pub fn is_called(&mut self, name: Box<str>) {
+    pub fn rename(&mut self, name: Box<str>) {
         if self.name != name {
             self.name = name;
         }
