@@ -42,10 +42,7 @@ pub const OFFSET_LEN: usize = 12;
 
 /// A broadcast that is encoded but for what a few gaps are left for; then it is [`Prepared`].
 #[derive(Debug)]
-pub struct Outline {
-    frame: Vec<u8>,
-    header: u8,
-}
+pub struct Outline(Prepared);
 
 impl Outline {
     /// An event of the namespace `/`. `write` appends the JSON array, the event's name first; `capacity`: its usual length.
@@ -56,17 +53,18 @@ impl Outline {
             write(out);
         });
         // The header of a server frame has 2, 4 or 10 bytes.
-        Self { frame, header: header as u8 }
+        Self(Prepared { frame, header: header as u8 })
     }
 
     /// The JSON array.
     pub fn array(&mut self) -> &mut [u8] {
-        self.frame.get_mut(usize::from(self.header) + EVENT.len()..).unwrap_or_default()
+        let Prepared { frame, header } = &mut self.0;
+        frame.get_mut(usize::from(*header) + EVENT.len()..).unwrap_or_default()
     }
 
     /// The broadcast as it is now.
     pub fn finish(self) -> Prepared {
-        Prepared { frame: self.frame, header: self.header }
+        self.0
     }
 }
 
