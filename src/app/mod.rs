@@ -29,6 +29,7 @@ mod questions;
 pub mod room;
 mod settings;
 mod speaking;
+mod spent;
 pub mod world;
 pub mod world_state;
 

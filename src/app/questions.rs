@@ -12,6 +12,7 @@ use super::events::Refusal;
 use super::fault::{Code, Fault};
 use super::mail::{Asker, Mail, StateAnswer, StateQuestion};
 use super::permission::check_room;
+use super::spent::Spent;
 use super::world_state::{self, ROOM_BYTES_MIN, ROOMS_MAX, RoomState};
 use crate::rooms::RoomId;
 use crate::socket::{Context, SocketKey};
@@ -62,9 +63,7 @@ pub struct Questions {
     put: Slab<Question>,
     /// The next one first.
     unput: VecDeque<Unput>,
-    /// Bytes that were told in the turn with this number.
-    turn: u32,
-    told: usize,
+    told: Spent,
     is_armed: bool,
 }
 
@@ -73,9 +72,8 @@ pub struct Questions {
 pub struct Asked {
     /// Questions that wait for answers.
     waiting: u32,
-    /// Bytes it was answered in the turn with this number.
-    turn: u32,
-    bytes: u32,
+    /// What it was answered.
+    told: Spent,
 }
 
 impl Questions {
@@ -85,13 +83,8 @@ impl Questions {
 
     /// The next question that can be put in the turn with this number.
     fn next(&mut self, turn: u32) -> Option<Unput> {
-        let told = if self.turn == turn { self.told } else { 0 };
-        if self.put.len() >= PUT_MAX || told >= TURN_BYTES { None } else { self.unput.pop_front() }
-    }
-
-    fn note_told(&mut self, turn: u32, bytes: usize) {
-        self.told = if self.turn == turn { self.told + bytes } else { bytes };
-        self.turn = turn;
+        let has_room = self.put.len() < PUT_MAX && self.told.in_turn(turn) < TURN_BYTES;
+        has_room.then(|| self.unput.pop_front()).flatten()
     }
 
     /// A home answers. The question, once that was the last answer.
@@ -217,9 +210,12 @@ impl Agents {
                 out.push(b']');
             });
         }
-        let copies = 1 + usize::from(asker.ack_id.is_some());
-        note_bytes(cx, socket, copies * object.len());
-        self.questions.note_told(cx.engine.out.turn(), copies * object.len());
+        let bytes = object.len() * (1 + usize::from(asker.ack_id.is_some()));
+        let turn = cx.engine.out.turn();
+        if let Some(client) = cx.hub.data_mut(socket) {
+            client.asked.told.add(turn, bytes);
+        }
+        self.questions.told.add(turn, bytes);
     }
 }
 
@@ -235,18 +231,8 @@ fn bytes_max(cx: &Context<'_, Agents>) -> usize {
 /// Whether half of what may wait for a reader does, what it was answered in this turn included.
 fn is_behind(cx: &Context<'_, Agents>, socket: SocketKey) -> bool {
     let Some(session) = cx.hub.session(socket).and_then(|s| cx.engine.session(s)) else { return false };
-    let asked = cx.hub.data(socket).map(|client| client.asked).unwrap_or_default();
-    let this_turn = if asked.turn == cx.engine.out.turn() { asked.bytes as usize } else { 0 };
+    let this_turn = cx.hub.data(socket).map_or(0, |client| client.asked.told.in_turn(cx.engine.out.turn()));
     cx.engine.out.backlog_bytes(session.sink()) + this_turn > cx.engine.settings.max_queue / 2
-}
-
-/// Notes what a socket was answered in this turn.
-fn note_bytes(cx: &mut Context<'_, Agents>, socket: SocketKey, bytes: usize) {
-    let turn = cx.engine.out.turn();
-    let Some(client) = cx.hub.data_mut(socket) else { return };
-    let before = if client.asked.turn == turn { client.asked.bytes } else { 0 };
-    client.asked.turn = turn;
-    client.asked.bytes = before.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
 }
 
 /// Rooms by the shards that own them.
@@ -291,7 +277,7 @@ mod tests {
             questions.unput.push_back(Unput { asker, room, rooms: Vec::new(), is_cut: false });
         }
         assert!(questions.is_full());
-        questions.note_told(7, TURN_BYTES);
+        questions.told.add(7, TURN_BYTES);
         assert!(questions.next(7).is_none());
         for _ in 0..PUT_MAX {
             assert!(questions.next(8).is_some());

@@ -6,6 +6,7 @@ use super::Agents;
 use super::mail::{Operation, Question};
 use super::pending::CallKey;
 use crate::app::grant::Rooms;
+use crate::app::spent::Spent;
 use crate::socket::Context;
 use std::collections::VecDeque;
 
@@ -24,33 +25,15 @@ pub const TIMER: u32 = 5;
 pub struct Line {
     waiting: VecDeque<(CallKey, Operation, Rooms)>,
     begun: usize,
-    /// Bytes spent in the turn with this number.
-    turn: u32,
-    spent: usize,
+    spent: Spent,
     is_armed: bool,
 }
 
 impl Line {
     /// The next call that can be begun in the turn with this number.
     fn next(&mut self, turn: u32) -> Option<(CallKey, Operation, Rooms)> {
-        let spent = if self.turn == turn { self.spent } else { 0 };
-        if self.begun >= BEGUN_MAX || spent >= TURN_BYTES { None } else { self.waiting.pop_front() }
-    }
-
-    fn spend(&mut self, turn: u32, bytes: usize) {
-        self.spent = if self.turn == turn { self.spent + bytes } else { bytes };
-        self.turn = turn;
-    }
-}
-
-impl Operation {
-    fn costs_much(&self) -> bool {
-        match self {
-            Self::AskHome(_, question) | Self::AskAll(question) => {
-                matches!(question, Question::Messages { .. }) || question.looks_through_all()
-            }
-            Self::Publish(_) => false,
-        }
+        let has_room = self.begun < BEGUN_MAX && self.spent.in_turn(turn) < TURN_BYTES;
+        has_room.then(|| self.waiting.pop_front()).flatten()
     }
 }
 
@@ -63,7 +46,9 @@ impl Agents {
         operation: Operation,
         rooms: Rooms,
     ) {
-        if !operation.costs_much() {
+        let is_page = matches!(operation, Operation::AskHome(_, Question::Messages { .. }));
+        let costs_much = is_page || self.api.calls.get_mut(call).is_some_and(|open| open.answer.looks_through_all());
+        if !costs_much {
             return self.begin(cx, call, operation, rooms);
         }
         self.api.line.waiting.push_back((call, operation, rooms));
@@ -81,7 +66,7 @@ impl Agents {
             open.stood_in_line = true;
             self.api.line.begun += 1;
             if let Operation::AskAll(_) = operation {
-                self.api.line.spend(turn, self.world.len() * ROOM_BYTES);
+                self.api.line.spent.add(turn, self.world.len() * ROOM_BYTES);
             }
             self.begin(cx, call, operation, rooms);
         }
@@ -99,7 +84,7 @@ impl Agents {
     /// A call that stood in line is answered with so many bytes.
     pub(super) fn line_ended(&mut self, cx: &mut Context<'_, Self>, bytes: usize) {
         self.api.line.begun = self.api.line.begun.saturating_sub(1);
-        self.api.line.spend(cx.engine.out.turn(), bytes);
+        self.api.line.spent.add(cx.engine.out.turn(), bytes);
         self.line_moves(cx);
     }
 }

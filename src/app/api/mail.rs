@@ -97,13 +97,6 @@ pub enum Question {
     ServersOfAgent(Uuid),
 }
 
-impl Question {
-    /// Whether a shard looks through all its rooms for it.
-    pub fn looks_through_all(&self) -> bool {
-        matches!(self, Self::ChannelsOfServer(_) | Self::ServersOfAgent(_))
-    }
-}
-
 /// What an action has become, each part as JSON.
 #[derive(Debug, Default)]
 pub struct OwnedUpdate {
