@@ -20,7 +20,7 @@ async function reader(transports = TRANSPORTS.websocket) {
   if (transports === TRANSPORTS.upgrade) await h.upgraded(socket);
   const room = h.randomUUID();
   await h.join(socket, room);
-  return { socket, proxy, room, heard: h.texts(socket), id: socket.id };
+  return { socket, proxy, transports, room, heard: h.texts(socket), id: socket.id };
 }
 
 /** Cuts a reader's connections, and waits until it has seen that. */
@@ -34,10 +34,12 @@ async function cut({ socket, proxy }, how = FAILURES.reset) {
   );
 }
 
-async function recovers({ socket, id }) {
+async function recovers({ socket, transports, id }) {
   await h.reconnect(socket);
   assert.equal(socket.recovered, true);
   assert.equal(socket.id, id);
+  // Cut just after its last poll, engine.io-client 6.6 notices nothing before `--ping-timeout`.
+  if (transports === TRANSPORTS.upgrade) await h.upgraded(socket);
 }
 
 /** It is told that it is somebody new, has no rooms, and starts afresh. */
