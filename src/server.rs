@@ -247,6 +247,10 @@ where
             process::abort();
         }
     }
+    let left = control.connections();
+    if left > 0 {
+        tracing::warn!(connections = left, "the drain limit is reached: cut off");
+    }
     log_summary(&control);
     drop(ports.locks);
     Ok(ExitCode::SUCCESS)

@@ -115,7 +115,7 @@ fn either_signal_drains_and_ends_with_zero() {
             assert_eq!(rest, "bye\n");
             let (code, log) = server.end();
             assert_eq!(code, Some(0), "{log}");
-            assert!(log.contains("draining"), "{log}");
+            assert!(log.contains("draining") && !log.contains("cut off"), "{log}");
         }
     }
 }
@@ -132,6 +132,7 @@ fn a_client_that_never_reads_holds_the_end_up_to_the_limit() {
         let (code, log) = server.end();
         assert_eq!(code, Some(0), "{log}");
         assert!((300..2000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+        assert!(log.contains("WARN") && log.contains("the drain limit is reached: cut off connections=1"), "{log}");
     }
 }
 
