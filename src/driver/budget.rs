@@ -28,6 +28,8 @@ const CLOCK_MAIL: u32 = 4;
 /// They are written at the end of the turn: a few bytes for a room of thousands cost nothing to take, and tens of
 /// milliseconds then.
 const QUEUED_BYTES: usize = 16 * 1024 * 1024;
+/// The same for reading while there is mail, which would wait for as long again otherwise.
+const QUEUED_SHARE_BYTES: usize = QUEUED_BYTES / 2;
 /// What may be queued for what earlier turns left unread, and for mail, however much the rest has queued.
 const QUEUED_REST_BYTES: usize = 4 * 1024 * 1024;
 
@@ -41,6 +43,8 @@ pub struct Budget {
     taken: u32,
     /// Once this much is pending, there is to be no more.
     most: Pending,
+    /// Bytes that may be pending when the turn ends.
+    full: usize,
     /// The most one read takes.
     read_bytes: usize,
     ran_out: bool,
@@ -55,18 +59,19 @@ impl Budget {
             unseen: 0,
             taken: 0,
             most: Pending { bytes: QUEUED_BYTES, mail: usize::MAX },
+            full: QUEUED_BYTES,
             read_bytes: SCRATCH_BYTES,
             ran_out: false,
         }
     }
 
-    /// A turn begins. `window`: envelopes that others take in two turns; `is_behind`: they have more for this shard than it
-    /// takes.
-    pub fn begin(&mut self, window: usize, is_behind: bool, pending: Pending) {
-        let read_bytes =
-            if self.ran_out || is_behind { HURRIED_BYTES } else { (2 * self.read_bytes).min(SCRATCH_BYTES) };
-        let most = Pending { bytes: pending.bytes + QUEUED_BYTES, mail: pending.mail.saturating_add(window / 2) };
-        *self = Self { most, read_bytes, ..Self::new() };
+    /// A turn begins. `window`: envelopes that others take in two turns; `hurries`: shards have more for one another than
+    /// they take; `has_mail`: some waits for this shard.
+    pub fn begin(&mut self, window: usize, hurries: bool, has_mail: bool, pending: Pending) {
+        let read_bytes = if self.ran_out || hurries { HURRIED_BYTES } else { (2 * self.read_bytes).min(SCRATCH_BYTES) };
+        let bytes = pending.bytes + if has_mail { QUEUED_SHARE_BYTES } else { QUEUED_BYTES };
+        let most = Pending { bytes, mail: pending.mail.saturating_add(window / 2) };
+        *self = Self { most, full: pending.bytes + QUEUED_BYTES, read_bytes, ..Self::new() };
     }
 
     /// What is left of the turn's reading is for what earlier turns left unread.
@@ -105,7 +110,7 @@ impl Budget {
     pub fn has_time_for_mail(&mut self, pending: Pending) -> bool {
         if self.taken == 0 {
             self.end = Instant::now() + MAIL_TIME;
-            self.most.bytes = self.most.bytes.max(pending.bytes + QUEUED_REST_BYTES);
+            self.most.bytes = self.full.max(pending.bytes + QUEUED_REST_BYTES);
         }
         self.taken += 1;
         let is_full = pending.bytes >= self.most.bytes;
@@ -143,11 +148,11 @@ mod tests {
         assert!(reads.is_some_and(|reads| reads <= 8), "{reads:?}");
         budget.begin_rest(NOTHING);
         assert!(!budget.is_over(NOTHING) && !budget.is_read());
-        budget.begin(usize::MAX, false, NOTHING);
+        budget.begin(usize::MAX, false, false, NOTHING);
         assert_eq!(budget.share(1), HURRIED_BYTES, "the next turn hurries");
-        budget.begin(usize::MAX, false, NOTHING);
+        budget.begin(usize::MAX, false, false, NOTHING);
         assert_eq!(budget.share(1), 2 * HURRIED_BYTES, "the one after it less");
-        budget.begin(usize::MAX, true, NOTHING);
+        budget.begin(usize::MAX, true, false, NOTHING);
         assert_eq!(budget.share(1), HURRIED_BYTES);
     }
 
@@ -156,7 +161,7 @@ mod tests {
         let mut budget = Budget::new();
         let full = Pending { bytes: QUEUED_BYTES, mail: 0 };
         for (pending, is_over) in [(NOTHING, false), (Pending { bytes: 0, mail: 8 }, true), (full, true)] {
-            budget.begin(16, false, NOTHING);
+            budget.begin(16, false, false, NOTHING);
             assert_eq!(budget.is_over(pending), is_over, "{pending:?}");
         }
         // Each part of the turn gets its own.
@@ -166,13 +171,22 @@ mod tests {
     }
 
     #[test]
+    fn reading_leaves_half_of_a_turn_to_mail_that_waits() {
+        let mut budget = Budget::new();
+        budget.begin(usize::MAX, false, true, NOTHING);
+        let half = Pending { bytes: QUEUED_SHARE_BYTES, mail: 0 };
+        assert!(budget.is_over(half) && budget.has_time_for_mail(half));
+        assert!(!budget.has_time_for_mail(Pending { bytes: QUEUED_BYTES, mail: 0 }));
+    }
+
+    #[test]
     fn mail_runs_out_of_time() {
         let mut budget = Budget::new();
         assert!(budget.has_time_for_mail(NOTHING));
         std::thread::sleep(MAIL_TIME);
         let more = (1..).find(|_| !budget.has_time_for_mail(NOTHING));
         assert!(more.is_some_and(|more| more <= CLOCK_MAIL), "{more:?}");
-        budget.begin(usize::MAX, false, NOTHING);
+        budget.begin(usize::MAX, false, false, NOTHING);
         assert_eq!(budget.share(1), HURRIED_BYTES, "the next turn hurries");
     }
 }

@@ -164,7 +164,8 @@ impl<C: Core> Pump<C> {
     /// How long the shard may sleep, in milliseconds; 0: not at all. Before a sleep this must be called, after it
     /// [`Self::collect`].
     pub fn sleep_ms(&mut self) -> u64 {
-        let reads_on = (self.more || !self.unread.is_empty()) && !self.is_congested();
+        let port = self.connections.port();
+        let reads_on = (self.more && !port.is_jammed()) || (!self.unread.is_empty() && !port.is_congested());
         if reads_on || self.connections.has_broken() || !self.connections.port().prepare_sleep() {
             return 0;
         }
@@ -175,15 +176,15 @@ impl<C: Core> Pump<C> {
     }
 
     /// Whether only the doorbell is to be listened to: other shards must first take what this one posted.
-    pub fn is_congested(&mut self) -> bool {
-        self.connections.port().is_congested()
+    pub fn is_jammed(&mut self) -> bool {
+        self.connections.port().is_jammed()
     }
 
     /// Collects what is ready, waiting at most `sleep_ms` for it; nothing while the last turn left something, or while the
-    /// shard is congested.
+    /// shard is jammed.
     pub fn collect(&mut self, sleep_ms: u64) -> io::Result<()> {
         let timeout = timespec(sleep_ms);
-        let result = if self.is_congested() {
+        let result = if self.is_jammed() {
             let doorbell = self.connections.port().doorbell();
             let result = poll(&mut [PollFd::new(doorbell, PollFlags::IN)], Some(&timeout));
             doorbell.silence();

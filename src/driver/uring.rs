@@ -202,7 +202,7 @@ impl Sleeper {
 
     /// Sleeps until something is ready, at most `sleep_ms`.
     async fn sleep<C: Core>(&mut self, pump: &mut Pump<C>, sleep_ms: u64) -> io::Result<()> {
-        let congested = pump.is_congested();
+        let jammed = pump.is_jammed();
         self.doorbell.get_or_insert_with(|| ring_poll(pump.doorbell(), PollFlags::IN));
         for (listener, accept) in pump.listeners().zip(&mut self.accepts) {
             if let (Some(listener), None) = (listener, &accept) {
@@ -214,17 +214,17 @@ impl Sleeper {
         if self.timer.is_elapsed() || deadline < self.timer.deadline() {
             self.timer.as_mut().reset(deadline);
         }
-        poll_fn(|context| self.poll(context, congested)).await
+        poll_fn(|context| self.poll(context, jammed)).await
     }
 
-    /// A congested shard is woken by its doorbell and its timers only.
-    fn poll(&mut self, context: &mut Context<'_>, congested: bool) -> Poll<io::Result<()>> {
+    /// A jammed shard is woken by its doorbell and its timers only.
+    fn poll(&mut self, context: &mut Context<'_>, jammed: bool) -> Poll<io::Result<()>> {
         self.rang |= is_over(&mut self.doorbell, context);
         for accept in &mut self.accepts {
             self.acceptable |= is_over(accept, context);
         }
         let mut awake = self.rang | self.timer.as_mut().poll(context).is_ready();
-        if !congested {
+        if !jammed {
             let mut room = self.room.borrow_mut();
             room.sleeper = Some(context.waker().clone());
             awake |= self.acceptable || !room.keys.is_empty();

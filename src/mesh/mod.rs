@@ -3,11 +3,12 @@
 //! What one shard posts to another arrives in the order it was posted. A [`Port`] is one shard's end of all its rings.
 //! Nothing here blocks: what a full ring does not take waits in a queue of the sender (*spill*), in order, and goes out
 //! as the receiver makes room. The spill has no hard bound, since losing mail would break a room's order; its policy is
-//! back-pressure: while anything is spilled the driver reads and accepts nothing, so that the shard produces only what is
-//! needed to answer the mail it has.
+//! back-pressure: while anything is spilled the driver reads only what is new, not on where it stopped, and with a window's
+//! worth spilled it reads and accepts nothing, so that the shard produces only what is needed to answer the mail it has.
 //!
 //! Mail waits behind all mail before it, and an envelope may cost its receiver a microsecond or a millisecond. So a ring
-//! is full with its *window*: what the receiver takes in two turns, as it has turned out.
+//! is full with its *window*: what the receiver takes in two turns, as it has turned out. It begins small, since what is
+//! coming may be costly, and becomes small again when there is little.
 
 pub mod doorbell;
 pub mod envelope;
@@ -39,6 +40,9 @@ const DRAIN_BUDGET: usize = 1024;
 
 /// The smallest window.
 const WINDOW_MIN: usize = 8;
+
+/// The window at first, and again after a while with little mail.
+const WINDOW_START: usize = 64;
 
 /// What both ends of a ring know besides its contents.
 struct Flow {
@@ -95,7 +99,7 @@ pub fn mesh<T>(shards: usize, ring_slots: usize) -> io::Result<Vec<Port<T>>> {
     for from in 0..shards {
         for to in (0..shards).filter(|&to| to != from) {
             let (producer, consumer) = ring(ring_slots);
-            let flow = Arc::new(Flow { starved: AtomicBool::new(false), window: AtomicUsize::new(ring_slots) });
+            let flow = Arc::new(Flow { starved: AtomicBool::new(false), window: AtomicUsize::new(WINDOW_START) });
             let spill = VecDeque::new();
             ports[from].outlets[to] = Some(Outlet { ring: producer, spill, flow: Arc::clone(&flow) });
             ports[to].inlets[from] = Some(Inlet { ring: consumer, flow });
@@ -107,9 +111,11 @@ pub fn mesh<T>(shards: usize, ring_slots: usize) -> io::Result<Vec<Port<T>>> {
 impl<T> Inlet<T> {
     /// A turn has taken so many, and `had_time` for more: a smaller window, or a larger one if that was too small.
     fn adapt(&self, taken: usize, had_time: bool) {
+        let window = self.flow.window.load(Ordering::Relaxed);
         let window = match had_time {
             false => (2 * taken).max(WINDOW_MIN),
-            true if self.flow.starved.load(Ordering::Relaxed) => 2 * self.flow.window.load(Ordering::Relaxed),
+            true if self.flow.starved.load(Ordering::Relaxed) => 2 * window,
+            true if taken < window / 8 => (window / 2).max(window.min(WINDOW_START)),
             true => return,
         };
         self.flow.window.store(window.min(self.ring.slots()), Ordering::Relaxed);
@@ -235,9 +241,15 @@ impl<T> Port<T> {
         self.inlets.iter().flatten().any(|inlet| inlet.flow.starved.load(Ordering::Relaxed))
     }
 
-    /// Whether the shard must take no new work until others have taken what it posted.
+    /// Whether others have more to take from this shard than its rings hold: it must not read on where it stopped.
     pub fn is_congested(&self) -> bool {
         self.spilled > 0
+    }
+
+    /// Whether the shard must take no new work at all until others have taken what it posted.
+    pub fn is_jammed(&self) -> bool {
+        let is_full = |outlet: &Outlet<T>| outlet.spill.len() >= outlet.flow.window.load(Ordering::Relaxed);
+        self.spilled > 0 && self.outlets.iter().flatten().any(is_full)
     }
 
     /// The smallest window of those to whom the shard posts.

@@ -16,15 +16,20 @@ const BATCHES_MAX: usize = 32;
 
 impl<C: Core> Pump<C> {
     /// Reads what is ready, batch after batch, within the turn's budget; then on where earlier turns stopped. In this order,
-    /// since whoever sends more than a read takes must not delay those who do not.
+    /// since whoever sends more than a read takes must not delay those who do not. While other shards do not keep up with
+    /// what this one posts it reads only what is ready, and nothing while they are far behind.
     pub(super) fn read_all(&mut self, now: Now) -> io::Result<()> {
         let (left, port) = (self.unread.len(), self.connections.port());
-        self.budget.begin(port.window(), port.is_behind(), self.core.pending());
-        if port.is_congested() {
+        let (is_congested, is_jammed) = (port.is_congested(), port.is_jammed());
+        let hurries = is_congested || port.is_behind();
+        self.budget.begin(port.window(), hurries, !port.is_empty(), self.core.pending());
+        if is_jammed {
             return Ok(());
         }
         self.more = !self.read_ready(now)?;
-        self.read_unread(left, now);
+        if !is_congested {
+            self.read_unread(left, now);
+        }
         Ok(())
     }
 
