@@ -162,8 +162,8 @@ impl Agents {
             draft: Draft::new(message),
             extra: None,
         };
-        let home = cx.home(room);
-        cx.post(home, Mail::Publish(Publisher::Socket(asker), Box::new(publish)));
+        let bytes = publish.draft.frame_len();
+        cx.post_to_room(room, bytes, Mail::Publish(Publisher::Socket(asker), Box::new(publish)));
         Ok(())
     }
 

@@ -142,6 +142,11 @@ impl Draft {
         Self { outline, created_at, id, updated_at }
     }
 
+    /// Bytes that a member will get.
+    pub fn frame_len(&self) -> usize {
+        self.outline.frame_len()
+    }
+
     /// The broadcast with its stamp.
     pub fn finish(mut self, stamp: Stamp) -> Broadcast {
         let array = self.outline.array();

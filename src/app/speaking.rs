@@ -37,9 +37,9 @@ impl Agents {
     ) -> Result<(), Refusal> {
         let agent = self.agent_of(cx, asker, &stream.room)?;
         self.check_rate(cx, asker)?;
-        let (room, home) = (stream.room.clone(), cx.home(&stream.room));
+        let room = stream.room.clone();
         let frame = Prepared::event(|out| broadcast::put_stream(out, stream, agent));
-        cx.post(home, Mail::Stream(Box::new(Stream { room, frame, asker })));
+        cx.post_to_room(&stream.room, frame.frame_len(), Mail::Stream(Box::new(Stream { room, frame, asker })));
         Ok(())
     }
 

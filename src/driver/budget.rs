@@ -8,8 +8,15 @@ use crate::shard::seam::Pending;
 pub const SCRATCH_BYTES: usize = 64 * 1024;
 /// What a read takes at least, however many sockets are ready.
 const READ_MIN_BYTES: usize = 4 * 1024;
-/// What it takes at most after a turn that ran out of time; twice as much after each one that did not.
+/// What the first read of a visit takes at most after a turn that ran out of time, since a few bytes may cost much and what
+/// was read must be taken; twice as much after each turn that did not.
+const GLANCE_BYTES: usize = 256;
+/// Bytes after which a visit that began so is over if the connection has just become ready.
 const HURRIED_BYTES: usize = 2 * 1024;
+/// Time after which it is over if earlier turns left something: what is there is to be read up sometime.
+const VISIT_TIME: Duration = Duration::from_micros(500);
+/// Of what a turn may queue, the part after which it is over; of what it may post, which often costs little, the half.
+const VISITS: usize = 128;
 /// Bytes after which a turn reads no further batch of sockets; each batch shares them among its sockets.
 const TURN_BYTES: usize = 1024 * 1024;
 /// Time after which it reads no further socket: what costs much to take must not delay for long what others wait for.
@@ -45,8 +52,10 @@ pub struct Budget {
     most: Pending,
     /// Bytes that may be pending when the turn ends.
     full: usize,
-    /// The most one read takes.
-    read_bytes: usize,
+    /// Envelopes that others take in two turns.
+    window: usize,
+    /// The most the first read of a visit takes.
+    first_bytes: usize,
     ran_out: bool,
 }
 
@@ -58,9 +67,10 @@ impl Budget {
             bytes: 0,
             unseen: 0,
             taken: 0,
-            most: Pending { bytes: QUEUED_BYTES, mail: usize::MAX },
+            most: Pending { bytes: QUEUED_BYTES, mail: usize::MAX, mail_bytes: usize::MAX },
             full: QUEUED_BYTES,
-            read_bytes: SCRATCH_BYTES,
+            window: usize::MAX,
+            first_bytes: SCRATCH_BYTES,
             ran_out: false,
         }
     }
@@ -68,10 +78,11 @@ impl Budget {
     /// A turn begins. `window`: envelopes that others take in two turns; `hurries`: shards have more for one another than
     /// they take; `has_mail`: some waits for this shard.
     pub fn begin(&mut self, window: usize, hurries: bool, has_mail: bool, pending: Pending) {
-        let read_bytes = if self.ran_out || hurries { HURRIED_BYTES } else { (2 * self.read_bytes).min(SCRATCH_BYTES) };
+        let first_bytes =
+            if self.ran_out || hurries { GLANCE_BYTES } else { (2 * self.first_bytes).min(SCRATCH_BYTES) };
         let bytes = pending.bytes + if has_mail { QUEUED_SHARE_BYTES } else { QUEUED_BYTES };
-        let most = Pending { bytes, mail: pending.mail.saturating_add(window / 2) };
-        *self = Self { most, full: pending.bytes + QUEUED_BYTES, read_bytes, ..Self::new() };
+        let most = Pending { bytes, mail: pending.mail.saturating_add(window / 2), mail_bytes: usize::MAX };
+        *self = Self { most, full: pending.bytes + QUEUED_BYTES, window, first_bytes, ..Self::new() };
     }
 
     /// What is left of the turn's reading is for what earlier turns left unread.
@@ -83,9 +94,24 @@ impl Budget {
         self.most.bytes = self.most.bytes.max(pending.bytes + QUEUED_REST_BYTES);
     }
 
-    /// What one read may take while so many sockets are ready.
-    pub fn share(&self, ready: usize) -> usize {
-        (TURN_BYTES / ready.max(1)).clamp(READ_MIN_BYTES, SCRATCH_BYTES).min(self.read_bytes)
+    /// What one connection may be read now while so many are. `is_rest`: of what earlier turns left.
+    pub fn visit(&self, connections: usize, is_rest: bool, pending: Pending) -> Visit {
+        let share = (TURN_BYTES / connections.max(1)).clamp(READ_MIN_BYTES, SCRATCH_BYTES);
+        let (left, end) = match (self.first_bytes < SCRATCH_BYTES, is_rest) {
+            (false, _) => (share, None),
+            (true, false) => (HURRIED_BYTES, None),
+            (true, true) => (SCRATCH_BYTES, Some(Instant::now() + VISIT_TIME)),
+        };
+        Visit {
+            left,
+            next: self.first_bytes.min(left),
+            end,
+            most: Pending {
+                bytes: pending.bytes + QUEUED_BYTES / VISITS,
+                mail: pending.mail.saturating_add((self.window / 4).max(1)),
+                mail_bytes: pending.mail_bytes + QUEUED_BYTES / VISITS,
+            },
+        }
     }
 
     /// So many bytes were read at once.
@@ -131,11 +157,42 @@ impl Budget {
     }
 }
 
+/// One connection's part of a turn. It is one read as long as turns have time for everything. Else it goes on, read after
+/// read, until it has cost its share: whoever sends to a large room is read less than others, and whoever sends what costs
+/// little catches up at once.
+pub struct Visit {
+    left: usize,
+    next: usize,
+    end: Option<Instant>,
+    most: Pending,
+}
+
+impl Visit {
+    /// Bytes that the next read may take; 0: the visit is over.
+    pub fn next(&self) -> usize {
+        self.next
+    }
+
+    /// So many bytes were read and taken.
+    pub fn spend(&mut self, bytes: usize, pending: Pending) {
+        self.left = self.left.saturating_sub(bytes);
+        let is_over = pending.bytes >= self.most.bytes
+            || pending.mail >= self.most.mail
+            || pending.mail_bytes >= self.most.mail_bytes
+            || self.end.is_some_and(|end| Instant::now() >= end);
+        self.next = if is_over { 0 } else { (2 * self.next).min(self.left) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NOTHING: Pending = Pending { bytes: 0, mail: 0 };
+    const NOTHING: Pending = Pending { bytes: 0, mail: 0, mail_bytes: 0 };
+
+    fn first(budget: &Budget) -> usize {
+        budget.visit(1, false, NOTHING).next()
+    }
 
     #[test]
     fn reads_of_a_few_bytes_run_out_of_time_as_well_and_leave_some_for_the_rest() {
@@ -149,34 +206,67 @@ mod tests {
         budget.begin_rest(NOTHING);
         assert!(!budget.is_over(NOTHING) && !budget.is_read());
         budget.begin(usize::MAX, false, false, NOTHING);
-        assert_eq!(budget.share(1), HURRIED_BYTES, "the next turn hurries");
+        assert_eq!(first(&budget), GLANCE_BYTES, "the next turn hurries");
         budget.begin(usize::MAX, false, false, NOTHING);
-        assert_eq!(budget.share(1), 2 * HURRIED_BYTES, "the one after it less");
+        assert_eq!(first(&budget), 2 * GLANCE_BYTES, "the one after it less");
         budget.begin(usize::MAX, true, false, NOTHING);
-        assert_eq!(budget.share(1), HURRIED_BYTES);
+        assert_eq!(first(&budget), GLANCE_BYTES);
+    }
+
+    #[test]
+    fn a_visit_is_one_read_or_ends_with_what_it_has_cost() {
+        let reads = |mut visit: Visit, pending: Pending| {
+            let mut reads = Vec::new();
+            while visit.next() > 0 {
+                reads.push(visit.next());
+                visit.spend(visit.next(), pending);
+            }
+            reads
+        };
+        let mut budget = Budget::new();
+        budget.begin(256, false, false, NOTHING);
+        assert_eq!(reads(budget.visit(1, true, NOTHING), NOTHING), [SCRATCH_BYTES]);
+        budget.begin(256, true, false, NOTHING);
+        let rest = |end: Duration| {
+            let visit = budget.visit(1, true, NOTHING);
+            Visit { end: visit.end.map(|_| Instant::now() + end), ..visit }
+        };
+        let long = Duration::from_secs(9);
+        let cheap = Pending { bytes: 1_000, mail: 1, mail_bytes: 1_000 };
+        assert_eq!(reads(budget.visit(1, false, NOTHING), cheap).iter().sum::<usize>(), HURRIED_BYTES);
+        assert_eq!(reads(rest(long), cheap).iter().sum::<usize>(), SCRATCH_BYTES);
+        assert_eq!(reads(rest(Duration::ZERO), cheap), [GLANCE_BYTES]);
+        for costly in [
+            Pending { bytes: QUEUED_BYTES / VISITS, ..NOTHING },
+            Pending { mail: 64, ..NOTHING },
+            Pending { mail_bytes: QUEUED_BYTES / VISITS, ..NOTHING },
+        ] {
+            assert_eq!(reads(rest(long), costly), [GLANCE_BYTES]);
+            assert_eq!(reads(budget.visit(1, false, NOTHING), costly), [GLANCE_BYTES]);
+        }
     }
 
     #[test]
     fn what_is_to_be_written_and_posted_ends_a_turn_as_well() {
         let mut budget = Budget::new();
-        let full = Pending { bytes: QUEUED_BYTES, mail: 0 };
-        for (pending, is_over) in [(NOTHING, false), (Pending { bytes: 0, mail: 8 }, true), (full, true)] {
+        let full = Pending { bytes: QUEUED_BYTES, ..NOTHING };
+        for (pending, is_over) in [(NOTHING, false), (Pending { mail: 8, ..NOTHING }, true), (full, true)] {
             budget.begin(16, false, false, NOTHING);
             assert_eq!(budget.is_over(pending), is_over, "{pending:?}");
         }
         // Each part of the turn gets its own.
         budget.begin_rest(full);
         assert!(!budget.is_over(full) && budget.has_time_for_mail(full));
-        assert!(!budget.has_time_for_mail(Pending { bytes: 2 * QUEUED_BYTES, mail: 0 }));
+        assert!(!budget.has_time_for_mail(Pending { bytes: 2 * QUEUED_BYTES, ..NOTHING }));
     }
 
     #[test]
     fn reading_leaves_half_of_a_turn_to_mail_that_waits() {
         let mut budget = Budget::new();
         budget.begin(usize::MAX, false, true, NOTHING);
-        let half = Pending { bytes: QUEUED_SHARE_BYTES, mail: 0 };
+        let half = Pending { bytes: QUEUED_SHARE_BYTES, ..NOTHING };
         assert!(budget.is_over(half) && budget.has_time_for_mail(half));
-        assert!(!budget.has_time_for_mail(Pending { bytes: QUEUED_BYTES, mail: 0 }));
+        assert!(!budget.has_time_for_mail(Pending { bytes: QUEUED_BYTES, ..NOTHING }));
     }
 
     #[test]
@@ -187,6 +277,6 @@ mod tests {
         let more = (1..).find(|_| !budget.has_time_for_mail(NOTHING));
         assert!(more.is_some_and(|more| more <= CLOCK_MAIL), "{more:?}");
         budget.begin(usize::MAX, false, false, NOTHING);
-        assert_eq!(budget.share(1), HURRIED_BYTES, "the next turn hurries");
+        assert_eq!(first(&budget), GLANCE_BYTES, "the next turn hurries");
     }
 }

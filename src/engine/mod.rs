@@ -139,6 +139,9 @@ pub trait Protocol {
     /// How much of it there is.
     fn outgoing_count(&self) -> usize;
 
+    /// Bytes that it will have queued for clients in the end, each recipient's counted, as far as this shard can tell.
+    fn outgoing_bytes(&self) -> usize;
+
     /// Rooms with members on this shard.
     fn room_count(&self) -> usize;
 

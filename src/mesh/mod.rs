@@ -3,8 +3,9 @@
 //! What one shard posts to another arrives in the order it was posted. A [`Port`] is one shard's end of all its rings.
 //! Nothing here blocks: what a full ring does not take waits in a queue of the sender (*spill*), in order, and goes out
 //! as the receiver makes room. The spill has no hard bound, since losing mail would break a room's order; its policy is
-//! back-pressure: while anything is spilled the driver reads only what is new, not on where it stopped, and with a window's
-//! worth spilled it reads and accepts nothing, so that the shard produces only what is needed to answer the mail it has.
+//! back-pressure: while anything is spilled the drivers of both shards read only what is new, not on where they stopped, and
+//! with a window's worth spilled the sender's reads and accepts nothing, so that it produces only what is needed to answer the
+//! mail it has. The receiver's must hold back as well: its own clients make work for the sender that comes back as mail.
 //!
 //! Mail waits behind all mail before it, and an envelope may cost its receiver a microsecond or a millisecond. So a ring
 //! is full with its *window*: what the receiver takes in two turns, as it has turned out. It begins small, since what is

@@ -227,7 +227,8 @@ impl<P: Protocol> Core for Shard<P> {
     }
 
     fn pending(&self) -> Pending {
-        Pending { bytes: self.engine.out.queued(), mail: self.protocol.outgoing_count() }
+        let Self { engine, protocol, .. } = self;
+        Pending { bytes: engine.out.queued(), mail: protocol.outgoing_count(), mail_bytes: protocol.outgoing_bytes() }
     }
 
     fn flush<W: Wire<Self::Mail>>(&mut self, wire: &mut W, now: Now) {

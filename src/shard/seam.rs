@@ -26,6 +26,8 @@ pub struct Pending {
     pub bytes: usize,
     /// Mail for other shards.
     pub mail: usize,
+    /// Bytes that the mail will have queued for clients in the end, as far as is known.
+    pub mail_bytes: usize,
 }
 
 /// What a driver feeds. No method blocks, reads a clock or touches a socket.

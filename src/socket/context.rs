@@ -142,6 +142,17 @@ impl<A: App> Context<'_, A> {
         self.hub.post(to, Mail::App(mail));
     }
 
+    /// Sends mail to a room's home, which sends so many bytes on to every member. The members of this shard tell how many
+    /// those are likely to be: whoever publishes to a large room is then read less, wherever its home is.
+    pub fn post_to_room(&mut self, room: &RoomId, bytes: usize, mail: A::Mail) {
+        let home = self.home(room);
+        if home != self.hub.shard() {
+            let members = self.hub.members.find(room).map_or(0, |room| self.hub.members.members(room).len());
+            self.hub.outgoing_bytes += members * self.hub.shards() * bytes;
+        }
+        self.post(home, mail);
+    }
+
     /// Whether a socket has lost its connection and may come back.
     pub fn is_away(&self, socket: SocketKey) -> bool {
         self.hub.is_away(socket)

@@ -53,6 +53,8 @@ pub struct Hub<A: App> {
     pub(super) members: Members,
     interest: Interest,
     pub(super) outgoing: Vec<(usize, MailOf<A>)>,
+    /// Bytes that it will have queued for clients, as far as this shard can tell.
+    pub(super) outgoing_bytes: usize,
     local: VecDeque<MailOf<A>>,
     marked: Vec<SocketKey>,
     pub(super) volatile: Option<volatile::Turn>,
@@ -68,6 +70,7 @@ impl<A: App> Hub<A> {
             members: Members::default(),
             interest: Interest::default(),
             outgoing: Vec::new(),
+            outgoing_bytes: 0,
             local: VecDeque::new(),
             marked: Vec::new(),
             volatile: None,

@@ -324,6 +324,10 @@ impl<A: App> Protocol for Sockets<A> {
         self.hub.outgoing.len()
     }
 
+    fn outgoing_bytes(&self) -> usize {
+        self.hub.outgoing_bytes
+    }
+
     fn room_count(&self) -> usize {
         self.hub.rooms().0
     }

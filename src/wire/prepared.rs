@@ -62,6 +62,11 @@ impl Outline {
         frame.get_mut(usize::from(*header) + EVENT.len()..).unwrap_or_default()
     }
 
+    /// Bytes of the frame.
+    pub fn frame_len(&self) -> usize {
+        self.0.frame_len()
+    }
+
     /// The broadcast as it is now.
     pub fn finish(self) -> Prepared {
         self.0
@@ -79,6 +84,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Bytes of the frame.
+    pub fn frame_len(&self) -> usize {
+        self.frame.len()
+    }
+
     /// An event of the namespace `/`. `write` appends the JSON array, the event's name first.
     pub fn event(write: impl FnOnce(&mut Vec<u8>)) -> Self {
         const USUAL_LEN: usize = 128;

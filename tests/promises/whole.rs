@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use serde_json::json;
 
 use crate::attacks;
 use crate::canary;
@@ -84,7 +85,8 @@ fn p02_connections_that_send_slowly_are_gone_in_time() {
     });
 }
 
-/// The messages of tiny fragments, and questions with large answers, of a hundred sockets at a time.
+/// Questions with large answers, messages of tiny fragments, and messages to each other in one room, of a hundred sockets
+/// at a time.
 #[test]
 fn p02_floods_that_cost_much_to_take_do_not_hold_others_up() {
     each_own(&[], |server| {
@@ -100,8 +102,14 @@ fn p02_floods_that_cost_much_to_take_do_not_hold_others_up() {
             fragment.repeat(15_998),
             Frame::new(true, CONTINUATION, "\"]").masked(),
         ];
-        for bytes in [Frame::text(question).masked().repeat(50), fragments.concat()] {
-            canary::beside(&server, || attacks::flood(&server, 100, &bytes));
+        let hot = uuid();
+        let joining = format!("42{}", json!(["join", {"roomId": hot, "userId": uuid()}]));
+        let text = format!("42{}", json!(["message", message(&hot, &uuid(), "to everybody")]));
+        let chat = [Frame::text(joining).masked(), Frame::text(text).masked().repeat(200)];
+        let floods =
+            [(100, Frame::text(question).masked().repeat(50)), (100, fragments.concat()), (600, chat.concat())];
+        for (sockets, bytes) in floods {
+            canary::beside(&server, || attacks::flood(&server, sockets, &bytes));
         }
     });
 }

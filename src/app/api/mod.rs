@@ -153,8 +153,8 @@ impl Agents {
     fn begin(&mut self, cx: &mut Context<'_, Self>, call: CallKey, operation: Operation, rooms: Rooms) {
         match operation {
             Operation::Publish(publish) => {
-                let home = cx.home(&publish.room);
-                cx.post(home, Mail::Publish(Publisher::Call(call), publish));
+                let (room, bytes) = (publish.room.clone(), publish.draft.frame_len());
+                cx.post_to_room(&room, bytes, Mail::Publish(Publisher::Call(call), publish));
             }
             Operation::AskHome(room, question) => {
                 let home = cx.home(&room);

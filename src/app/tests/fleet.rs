@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::engine::{Now, Settings};
 use crate::metrics::Counters;
 use crate::server::{Shared, settings};
+use crate::shard::seam::Pending;
 use crate::shard::{ConnectionKey, Core, Handover, Mail, Routes, Security, Shard, Wire};
 use crate::socket::{self, Sockets};
 use serde_json::Value;
@@ -144,6 +145,11 @@ impl Fleet {
         let (engine, sockets) = self.shards[shard].parts();
         sockets.with_app(engine, |app, cx| app.heard(cx, agent));
         self.settle();
+    }
+
+    /// What the end of a shard's turn has to do.
+    pub fn pending(&self, shard: usize) -> Pending {
+        self.shards[shard].pending()
     }
 
     pub fn shards(&self) -> usize {

@@ -204,3 +204,25 @@ fn a_full_server_drops_the_empty_room_longest_unused_and_else_refuses() {
     fleet.call(c, "join", &json!({"roomId": room(3)}));
     assert_eq!(fleet.app(0).world_rooms(), [room(1), room(3)]);
 }
+
+/// A driver reads those less who send to many, wherever the room's home is.
+#[test]
+fn a_shard_tells_what_its_messages_will_have_others_queue() {
+    let mut fleet = Fleet::new(4, &AgentsSettings::default());
+    let members: Vec<Peer> = (0..8).map(|n| fleet.member(n, ROOM)).collect();
+    members.iter().for_each(|&member| drop(fleet.take(member)));
+    let shards = fleet.shards();
+    for shard in 0..shards {
+        fleet.receive_packet(members[shard], &format!("42[\"message\",{}]", message("to all")));
+        let pending = fleet.pending(shard);
+        fleet.settle();
+        let frame = fleet.take_bytes(members[7]).len();
+        members[..7].iter().for_each(|&member| drop(fleet.take_bytes(member)));
+        if fleet.app(shard).world_rooms().is_empty() {
+            assert_eq!((pending.bytes, pending.mail_bytes), (0, 8 * frame), "the home is elsewhere");
+        } else {
+            assert!(pending.bytes >= 2 * frame && pending.mail_bytes == 0, "the home has queued it: {pending:?}");
+        }
+        assert_eq!(fleet.pending(shard).mail_bytes, 0);
+    }
+}

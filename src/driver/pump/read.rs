@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::{BATCH, DOORBELL, Pump};
+use crate::driver::budget::Visit;
 use crate::driver::connections::{NO_SLOT, event_key};
 use crate::driver::gate;
 use crate::shard::seam::{ConnectionKey, Core, Ended, Now};
@@ -16,8 +17,9 @@ const BATCHES_MAX: usize = 32;
 
 impl<C: Core> Pump<C> {
     /// Reads what is ready, batch after batch, within the turn's budget; then on where earlier turns stopped. In this order,
-    /// since whoever sends more than a read takes must not delay those who do not. While other shards do not keep up with
-    /// what this one posts it reads only what is ready, and nothing while they are far behind.
+    /// since whoever sends more than a read takes must not delay those who do not. While shards have more for one another than
+    /// they take it reads only what is ready, be it this one that is behind or another; and nothing while those to whom it
+    /// posts are far behind.
     pub(super) fn read_all(&mut self, now: Now) -> io::Result<()> {
         let (left, port) = (self.unread.len(), self.connections.port());
         let (is_congested, is_jammed) = (port.is_congested(), port.is_jammed());
@@ -27,7 +29,7 @@ impl<C: Core> Pump<C> {
             return Ok(());
         }
         self.more = !self.read_ready(now)?;
-        if !is_congested {
+        if !hurries {
             self.read_unread(left, now);
         }
         Ok(())
@@ -36,14 +38,13 @@ impl<C: Core> Pump<C> {
     /// Whether everything that is ready was read.
     fn read_ready(&mut self, now: Now) -> io::Result<bool> {
         for batch in 1.. {
-            let share = self.budget.share(self.events.len());
+            let ready = self.events.len();
             while let Some(event) = self.events.get(self.handled).copied() {
                 if self.budget.is_over(self.core.pending()) {
                     return Ok(false);
                 }
                 self.handled += 1;
-                let bytes = self.dispatch(event, share, now);
-                self.budget.spend(bytes);
+                self.dispatch(event, ready, now);
             }
             if self.events.len() < BATCH {
                 break;
@@ -63,15 +64,14 @@ impl<C: Core> Pump<C> {
             return;
         }
         self.budget.begin_rest(self.core.pending());
-        let share = self.budget.share(left);
         for _ in 0..left {
             if self.budget.is_read() || self.budget.is_over(self.core.pending()) {
                 return;
             }
             let Some(key) = self.unread.pop_front() else { return };
             self.connections.set_unread(key, false);
-            let bytes = self.read(key, share, true, now);
-            self.budget.spend(bytes);
+            let visit = self.budget.visit(left, true, self.core.pending());
+            self.read(key, visit, true, now);
         }
     }
 
@@ -81,8 +81,8 @@ impl<C: Core> Pump<C> {
         }
     }
 
-    /// Handles one event of the set. Returns the bytes read.
-    fn dispatch(&mut self, event: Event, share: usize, now: Now) -> usize {
+    /// Handles one event of the set, of so many.
+    fn dispatch(&mut self, event: Event, ready: usize, now: Now) {
         let (data, flags) = (event.data, event.flags);
         match data.u64() {
             DOORBELL => self.connections.port().doorbell().silence(),
@@ -96,35 +96,39 @@ impl<C: Core> Pump<C> {
                 let failed = EventFlags::ERR | EventFlags::HUP;
                 let ends = flags.intersects(EventFlags::RDHUP | failed);
                 let is_readable = (ends || flags.contains(EventFlags::IN)) && !self.connections.is_unread(key);
-                let read = if is_readable { self.read(key, share, ends, now) } else { 0 };
+                if is_readable {
+                    let visit = self.budget.visit(ready, false, self.core.pending());
+                    self.read(key, visit, ends, now);
+                }
                 if flags.intersects(EventFlags::OUT | failed) {
                     self.write_again(key, now);
                 }
-                return read;
             }
         }
-        0
     }
 
-    /// One read of a connection. `ends`: the end of what it receives may have been reported. A read that took less than it
-    /// might have has emptied the socket, and whatever comes after that is a new edge; else the next turn reads on.
-    fn read(&mut self, key: ConnectionKey, share: usize, ends: bool, now: Now) -> usize {
-        let Some(socket) = self.connections.readable(key) else {
-            return 0;
-        };
-        match rustix::net::recv(socket, &mut self.scratch[..share], RecvFlags::DONTWAIT) {
-            Ok((0, _)) => self.end(key, Ended::Eof, now),
-            Ok((bytes, _)) => {
-                if ends || bytes == share {
-                    self.read_later(key);
+    /// One visit of a connection. `ends`: the end of what it receives may have been reported. A read
+    /// that took less than it might have has emptied the socket, and whatever comes after that is a new edge; else a later
+    /// turn reads on.
+    fn read(&mut self, key: ConnectionKey, mut visit: Visit, ends: bool, now: Now) {
+        while visit.next() > 0 {
+            let Some(socket) = self.connections.readable(key) else { return };
+            let read = rustix::net::recv(socket, &mut self.scratch[..visit.next()], RecvFlags::DONTWAIT);
+            self.budget.spend(read.map_or(0, |(bytes, _)| bytes));
+            match read {
+                Ok((0, _)) => return self.end(key, Ended::Eof, now),
+                Ok((bytes, _)) => {
+                    self.core.received(key, &mut self.scratch[..bytes], now);
+                    if !ends && bytes < visit.next() {
+                        return;
+                    }
+                    visit.spend(bytes, self.core.pending());
                 }
-                self.core.received(key, &mut self.scratch[..bytes], now);
-                return bytes;
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => break,
+                Err(_) => return self.end(key, Ended::Reset, now),
             }
-            Err(Errno::AGAIN) => {}
-            Err(Errno::INTR) => self.read_later(key),
-            Err(_) => self.end(key, Ended::Reset, now),
         }
-        0
+        self.read_later(key);
     }
 }

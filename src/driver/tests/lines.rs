@@ -192,6 +192,7 @@ impl Lines {
             }
         }
         self.connections.remove(key.slot as usize);
+        self.pauses.retain(|&paused| paused != key);
     }
 }
 
@@ -264,7 +265,7 @@ impl Core for Lines {
     }
 
     fn pending(&self) -> Pending {
-        Pending { bytes: 0, mail: self.outbox.len() }
+        Pending { bytes: 0, mail: self.outbox.len(), mail_bytes: 0 }
     }
 
     fn flush<W: Wire<Mail>>(&mut self, wire: &mut W, _: Now) {
