@@ -120,6 +120,20 @@ fn connection_close_is_honoured() {
 }
 
 #[test]
+fn requests_are_answered_though_the_client_will_send_nothing_more() {
+    each_cell(ECHO_CALM, |server| {
+        for _ in 0..50 {
+            let mut http = Http::connect(server);
+            http.send([request(HANDSHAKE), request("/nowhere")].concat());
+            http.finish();
+            http.response().expect(200);
+            http.response().expect(404);
+            http.ends();
+        }
+    });
+}
+
+#[test]
 fn http_1_0_closes_unless_asked_to_stay() {
     each_driver(ECHO_CALM, |server| {
         let mut http = Http::connect(server);

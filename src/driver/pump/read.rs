@@ -107,22 +107,25 @@ impl<C: Core> Pump<C> {
         }
     }
 
-    /// One visit of a connection. `ends`: the end of what it receives may have been reported. A read
-    /// that took less than it might have has emptied the socket, and whatever comes after that is a new edge; else a later
-    /// turn reads on.
+    /// One visit of a connection. `ends`: the end of what it receives may have been reported. A read that took less than it
+    /// might have has emptied the socket, and whatever comes after that is a new edge; else a later turn reads on. The end
+    /// after bytes is a later turn's as well: first they are answered.
     fn read(&mut self, key: ConnectionKey, mut visit: Visit, ends: bool, now: Now) {
+        let mut is_empty = true;
         while visit.next() > 0 {
             let Some(socket) = self.connections.readable(key) else { return };
             let read = rustix::net::recv(socket, &mut self.scratch[..visit.next()], RecvFlags::DONTWAIT);
             self.budget.spend(read.map_or(0, |(bytes, _)| bytes));
             match read {
-                Ok((0, _)) => return self.end(key, Ended::Eof, now),
+                Ok((0, _)) if is_empty => return self.end(key, Ended::Eof, now),
+                Ok((0, _)) => break,
                 Ok((bytes, _)) => {
                     self.core.received(key, &mut self.scratch[..bytes], now);
                     if !ends && bytes < visit.next() {
                         return;
                     }
                     visit.spend(bytes, self.core.pending());
+                    is_empty = false;
                 }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => break,
