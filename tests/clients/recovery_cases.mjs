@@ -71,7 +71,7 @@ async function startsAfresh({ socket, room, heard, id }, sender) {
 /** Messages of `kib` KiB together go to a room that has members on every shard. */
 async function noise(sender, kib) {
   const room = h.randomUUID();
-  const members = await Promise.all(Array.from({ length: 12 * WORKERS }, () => h.connected(TRANSPORTS.websocket)));
+  const members = await Promise.all(Array.from({ length: 20 * WORKERS }, () => h.connected(TRANSPORTS.websocket)));
   await Promise.all(members.map((member) => h.join(member, room)));
   const shards = new Set(members.map((member) => shardOf(member.io.engine.id)));
   assert.equal(shards.size, WORKERS, "members on every shard");
