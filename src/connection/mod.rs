@@ -188,6 +188,20 @@ pub struct Http {
     pub armed_ms: u64,
 }
 
+impl Http {
+    /// Whether it holds more than `max` bytes of requests that do not go on now. `is_held`: none does. Until the end of the
+    /// turn in which that was decided it is read all the same, so there may be as much again.
+    pub fn is_flooded(&self, max: usize, is_held: bool) -> bool {
+        let max = match self.awaiting {
+            Awaiting::Head | Awaiting::Body(_) if is_held => max,
+            Awaiting::Head | Awaiting::Body(_) if !self.resumes => return false,
+            Awaiting::Packets { .. } | Awaiting::Answer => max,
+            Awaiting::Head | Awaiting::Body(_) | Awaiting::Move(_) => 2 * max,
+        };
+        self.decoder.buffered() > max
+    }
+}
+
 /// What an HTTP connection waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Awaiting {

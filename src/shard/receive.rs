@@ -32,8 +32,7 @@ impl<P: Protocol> Shard<P> {
             Stage::Http(http) => {
                 let begins = http.awaiting == Awaiting::Head && !http.decoder.in_request();
                 http.decoder.push(bytes);
-                let waits = self.drain.holds() || !matches!(http.awaiting, Awaiting::Head | Awaiting::Body(_));
-                if waits && http.decoder.buffered() > PIPELINE_MAX {
+                if http.is_flooded(PIPELINE_MAX, self.drain.holds()) {
                     return self.cut_off_flood(key);
                 }
                 if begins {
@@ -184,6 +183,7 @@ impl<P: Protocol> Shard<P> {
     pub(super) fn advance_http(&mut self, key: ConnectionKey) {
         while !self.drain.holds()
             && let Some(http) = self.engine.http_mut(key)
+            && !http.resumes
         {
             let goes_on = match http.awaiting {
                 Awaiting::Head => self.take_head(key),
