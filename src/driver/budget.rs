@@ -40,6 +40,9 @@ const QUEUED_SHARE_BYTES: usize = QUEUED_BYTES / 2;
 /// What may be queued for what earlier turns left unread, and for mail, however much the rest has queued.
 const QUEUED_REST_BYTES: usize = 4 * 1024 * 1024;
 
+/// Of the mail that others take in two turns, what may be posted for what earlier turns left unread.
+const MAIL_REST: usize = 8;
+
 /// What the present turn has read and taken.
 pub struct Budget {
     end: Instant,
@@ -92,6 +95,7 @@ impl Budget {
             (self.bytes, self.unseen) = (0, 0);
         }
         self.most.bytes = self.most.bytes.max(pending.bytes + QUEUED_REST_BYTES);
+        self.most.mail = self.most.mail.max(pending.mail.saturating_add((self.window / MAIL_REST).max(1)));
     }
 
     /// What one connection may be read now while so many are. `is_rest`: of what earlier turns left.
@@ -256,6 +260,9 @@ mod tests {
         }
         // Each part of the turn gets its own.
         budget.begin_rest(full);
+        assert!(!budget.is_over(Pending { mail: 1, ..full }) && budget.is_over(Pending { mail: 8, ..full }));
+        budget.begin_rest(Pending { mail: 8, ..NOTHING });
+        assert!(!budget.is_over(Pending { mail: 9, ..NOTHING }) && budget.is_over(Pending { mail: 10, ..NOTHING }));
         assert!(!budget.is_over(full) && budget.has_time_for_mail(full));
         assert!(!budget.has_time_for_mail(Pending { bytes: 2 * QUEUED_BYTES, ..NOTHING }));
     }

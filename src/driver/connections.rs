@@ -27,7 +27,7 @@ pub const NO_SLOT: u32 = u32::MAX;
 const READING: u32 = 1;
 /// A write took less than offered; somebody watches for room.
 const BLOCKED: u32 = 1 << 1;
-/// The end of the receiving side was reported.
+/// The end of the receiving side was read.
 const ENDED: u32 = 1 << 2;
 /// The driver will read on by itself.
 const UNREAD: u32 = 1 << 3;
@@ -137,11 +137,12 @@ impl<M> Connections<M> {
         is_new
     }
 
-    /// The receiving side ended: the connection is read no more.
-    pub fn end(&mut self, key: ConnectionKey) {
-        if let Some(entry) = self.entry(key) {
-            entry.set(ENDED, true);
-        }
+    /// The receiving side ended: the connection is read no more. Returns whether that is new.
+    pub fn end(&mut self, key: ConnectionKey) -> bool {
+        let Some(entry) = self.entry(key) else { return false };
+        let is_new = !entry.is(ENDED);
+        entry.set(ENDED, true);
+        is_new
     }
 
     /// There may be room to write. Returns whether the connection waits for it; it is not watched any more.

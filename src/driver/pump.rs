@@ -47,6 +47,8 @@ pub struct Pump<C: Core> {
     handled: usize,
     /// Connections that may have more to read than was read of them: the set will not report those again.
     unread: VecDeque<ConnectionKey>,
+    /// A connection that is read now may have been read since the last flush.
+    reads_again: bool,
     /// Connections that can be written, from the ring.
     writable: Vec<ConnectionKey>,
     /// Connections from other shards, between the mail of a turn and the table; empty between turns.
@@ -86,6 +88,7 @@ impl<C: Core> Pump<C> {
             events: Vec::with_capacity(BATCH),
             handled: 0,
             unread: VecDeque::new(),
+            reads_again: false,
             writable: Vec::new(),
             arrived: Vec::new(),
             acceptable: false,
@@ -231,8 +234,7 @@ impl<C: Core> Pump<C> {
     }
 
     fn end(&mut self, key: ConnectionKey, how: Ended, now: Now) {
-        if self.connections.socket(key).is_some() {
-            self.connections.end(key);
+        if self.connections.end(key) {
             self.core.ended(key, how, now);
         }
     }

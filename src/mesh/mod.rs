@@ -3,7 +3,7 @@
 //! What one shard posts to another arrives in the order it was posted. A [`Port`] is one shard's end of all its rings.
 //! Nothing here blocks: what a full ring does not take waits in a queue of the sender (*spill*), in order, and goes out
 //! as the receiver makes room. The spill has no hard bound, since losing mail would break a room's order; its policy is
-//! back-pressure: while anything is spilled the drivers of both shards read only what is new, not on where they stopped, and
+//! back-pressure: while anything is spilled the drivers of both shards read next to nothing but what is new, and
 //! with a window's worth spilled the sender's reads and accepts nothing, so that it produces only what is needed to answer the
 //! mail it has. The receiver's must hold back as well: its own clients make work for the sender that comes back as mail.
 //!
@@ -237,9 +237,10 @@ impl<T> Port<T> {
         }
     }
 
-    /// Whether others have more for this shard than its rings take.
+    /// Whether others have more for this shard than its rings take, and it has not taken what these hold.
     pub fn is_behind(&self) -> bool {
-        self.inlets.iter().flatten().any(|inlet| inlet.flow.starved.load(Ordering::Relaxed))
+        let is_starved = |inlet: &Inlet<T>| inlet.flow.starved.load(Ordering::Relaxed);
+        self.inlets.iter().flatten().any(|inlet| is_starved(inlet) && !inlet.ring.is_empty())
     }
 
     /// Whether others have more to take from this shard than its rings hold: it must not read on where it stopped.

@@ -48,8 +48,8 @@ pub trait Core {
     fn writable(&mut self, key: ConnectionKey, now: Now);
 
     /// The receiving side ended. The shard will call [`Wire::close`] for the connection in this turn or a later one;
-    /// until then the key stays valid. The driver reports it once and stops reading; not in the turn in which the last
-    /// bytes arrived, unless the connection failed, since what answers them is written at the end of that turn.
+    /// until then the key stays valid. The driver reports it once and stops reading. Unless the connection failed there was
+    /// a flush since the last bytes arrived.
     fn ended(&mut self, key: ConnectionKey, how: Ended, now: Now);
 
     /// Mail from shard `from`; per sender in the order it was posted.

@@ -18,8 +18,8 @@ const BATCHES_MAX: usize = 32;
 impl<C: Core> Pump<C> {
     /// Reads what is ready, batch after batch, within the turn's budget; then on where earlier turns stopped. In this order,
     /// since whoever sends more than a read takes must not delay those who do not. While shards have more for one another than
-    /// they take it reads only what is ready, be it this one that is behind or another; and nothing while those to whom it
-    /// posts are far behind.
+    /// they take, be it this one that is behind or another, it reads what is ready and one connection more, so that none waits
+    /// for ever; and nothing while those to whom it posts are far behind.
     pub(super) fn read_all(&mut self, now: Now) -> io::Result<()> {
         let (left, port) = (self.unread.len(), self.connections.port());
         let (is_congested, is_jammed) = (port.is_congested(), port.is_jammed());
@@ -28,10 +28,10 @@ impl<C: Core> Pump<C> {
         if is_jammed {
             return Ok(());
         }
+        self.reads_again = self.flush_at_ms.is_some();
         self.more = !self.read_ready(now)?;
-        if !hurries {
-            self.read_unread(left, now);
-        }
+        self.reads_again = self.flush_at_ms.is_some();
+        self.read_unread(if hurries { left.min(1) } else { left }, now);
         Ok(())
     }
 
@@ -53,6 +53,7 @@ impl<C: Core> Pump<C> {
                 return Ok(false);
             }
             self.collect(0)?;
+            self.reads_again = true;
         }
         Ok(true)
     }
@@ -108,24 +109,28 @@ impl<C: Core> Pump<C> {
     }
 
     /// One visit of a connection. `ends`: the end of what it receives may have been reported. A read that took less than it
-    /// might have has emptied the socket, and whatever comes after that is a new edge; else a later turn reads on. The end
-    /// after bytes is a later turn's as well: first they are answered.
+    /// might have has emptied the socket, and whatever comes after that is a new edge; else a later turn reads on.
+    /// So it does at an end behind bytes that were read since the last flush: first they are answered.
     fn read(&mut self, key: ConnectionKey, mut visit: Visit, ends: bool, now: Now) {
-        let mut is_empty = true;
+        let mut is_first = !self.reads_again;
         while visit.next() > 0 {
             let Some(socket) = self.connections.readable(key) else { return };
             let read = rustix::net::recv(socket, &mut self.scratch[..visit.next()], RecvFlags::DONTWAIT);
             self.budget.spend(read.map_or(0, |(bytes, _)| bytes));
             match read {
-                Ok((0, _)) if is_empty => return self.end(key, Ended::Eof, now),
-                Ok((0, _)) => break,
+                Ok((0, _)) if is_first => return self.end(key, Ended::Eof, now),
+                Ok((0, _)) => {
+                    // Not a busy wait for the flush that is put off.
+                    self.flush_at_ms = self.flush_at_ms.and(Some(0));
+                    break;
+                }
                 Ok((bytes, _)) => {
                     self.core.received(key, &mut self.scratch[..bytes], now);
                     if !ends && bytes < visit.next() {
                         return;
                     }
                     visit.spend(bytes, self.core.pending());
-                    is_empty = false;
+                    is_first = false;
                 }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => break,
