@@ -15,8 +15,6 @@ const GLANCE_BYTES: usize = 256;
 const HURRIED_BYTES: usize = 2 * 1024;
 /// Time after which it is over if earlier turns left something: what is there is to be read up sometime.
 const VISIT_TIME: Duration = Duration::from_micros(500);
-/// Of what a turn may queue, the part after which it is over; of what it may post, which often costs little, the half.
-const VISITS: usize = 128;
 /// Bytes after which a turn reads no further batch of sockets; each batch shares them among its sockets.
 const TURN_BYTES: usize = 1024 * 1024;
 /// Time after which it reads no further socket: what costs much to take must not delay for long what others wait for.
@@ -39,9 +37,8 @@ const QUEUED_BYTES: usize = 16 * 1024 * 1024;
 const QUEUED_SHARE_BYTES: usize = QUEUED_BYTES / 2;
 /// What may be queued for what earlier turns left unread, and for mail, however much the rest has queued.
 const QUEUED_REST_BYTES: usize = 4 * 1024 * 1024;
-
-/// Of the mail that others take in two turns, what may be posted for what earlier turns left unread.
-const MAIL_REST: usize = 8;
+/// Bytes queued, here or at last by those who take its mail, after which a visit is over.
+const QUEUED_VISIT_BYTES: usize = QUEUED_BYTES / 128;
 
 /// What the present turn has read and taken.
 pub struct Budget {
@@ -55,7 +52,8 @@ pub struct Budget {
     most: Pending,
     /// Bytes that may be pending when the turn ends.
     full: usize,
-    /// Envelopes that others take in two turns.
+    /// Envelopes that others take in two turns. Reading posts at most half of them in a turn, one visit half of that, and what
+    /// earlier turns left unread may always post an eighth.
     window: usize,
     /// The most the first read of a visit takes.
     first_bytes: usize,
@@ -95,7 +93,7 @@ impl Budget {
             (self.bytes, self.unseen) = (0, 0);
         }
         self.most.bytes = self.most.bytes.max(pending.bytes + QUEUED_REST_BYTES);
-        self.most.mail = self.most.mail.max(pending.mail.saturating_add((self.window / MAIL_REST).max(1)));
+        self.most.mail = self.most.mail.max(pending.mail.saturating_add((self.window / 8).max(1)));
     }
 
     /// What one connection may be read now while so many are. `is_rest`: of what earlier turns left.
@@ -111,9 +109,9 @@ impl Budget {
             next: self.first_bytes.min(left),
             end,
             most: Pending {
-                bytes: pending.bytes + QUEUED_BYTES / VISITS,
+                bytes: pending.bytes + QUEUED_VISIT_BYTES,
                 mail: pending.mail.saturating_add((self.window / 4).max(1)),
-                mail_bytes: pending.mail_bytes + QUEUED_BYTES / VISITS,
+                mail_bytes: pending.mail_bytes + QUEUED_VISIT_BYTES,
             },
         }
     }
@@ -131,7 +129,7 @@ impl Budget {
 
     /// Whether no further socket is to be read.
     pub fn is_over(&mut self, pending: Pending) -> bool {
-        let is_full = pending.bytes >= self.most.bytes || pending.mail >= self.most.mail;
+        let is_full = pending.reaches(self.most);
         self.ran_out |= is_full;
         is_full || (self.unseen >= CLOCK_BYTES && self.is_out_of_time())
     }
@@ -180,10 +178,7 @@ impl Visit {
     /// So many bytes were read and taken.
     pub fn spend(&mut self, bytes: usize, pending: Pending) {
         self.left = self.left.saturating_sub(bytes);
-        let is_over = pending.bytes >= self.most.bytes
-            || pending.mail >= self.most.mail
-            || pending.mail_bytes >= self.most.mail_bytes
-            || self.end.is_some_and(|end| Instant::now() >= end);
+        let is_over = pending.reaches(self.most) || self.end.is_some_and(|end| Instant::now() >= end);
         self.next = if is_over { 0 } else { (2 * self.next).min(self.left) };
     }
 }
@@ -241,9 +236,9 @@ mod tests {
         assert_eq!(reads(rest(long), cheap).iter().sum::<usize>(), SCRATCH_BYTES);
         assert_eq!(reads(rest(Duration::ZERO), cheap), [GLANCE_BYTES]);
         for costly in [
-            Pending { bytes: QUEUED_BYTES / VISITS, ..NOTHING },
+            Pending { bytes: QUEUED_VISIT_BYTES, ..NOTHING },
             Pending { mail: 64, ..NOTHING },
-            Pending { mail_bytes: QUEUED_BYTES / VISITS, ..NOTHING },
+            Pending { mail_bytes: QUEUED_VISIT_BYTES, ..NOTHING },
         ] {
             assert_eq!(reads(rest(long), costly), [GLANCE_BYTES]);
             assert_eq!(reads(budget.visit(1, false, NOTHING), costly), [GLANCE_BYTES]);

@@ -30,6 +30,13 @@ pub struct Pending {
     pub mail_bytes: usize,
 }
 
+impl Pending {
+    /// Whether anything of it is as much as `most` says.
+    pub fn reaches(self, most: Self) -> bool {
+        self.bytes >= most.bytes || self.mail >= most.mail || self.mail_bytes >= most.mail_bytes
+    }
+}
+
 /// What a driver feeds. No method blocks, reads a clock or touches a socket.
 pub trait Core {
     /// What shards send one another.
