@@ -243,7 +243,8 @@ impl<T> Port<T> {
         self.inlets.iter().flatten().any(|inlet| is_starved(inlet) && !inlet.ring.is_empty())
     }
 
-    /// Whether others have more to take from this shard than its rings hold: it must not read on where it stopped.
+    /// Whether others have more to take from this shard than its rings hold: it must read next to nothing on where it
+    /// stopped.
     pub fn is_congested(&self) -> bool {
         self.spilled > 0
     }

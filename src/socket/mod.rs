@@ -353,6 +353,7 @@ impl<A: App> Protocol for Sockets<A> {
     }
 
     fn end_turn(&mut self, engine: &mut Engine) {
+        self.hub.outgoing_bytes = 0;
         self.hub.end_turn(engine);
     }
 

@@ -85,8 +85,8 @@ fn p02_connections_that_send_slowly_are_gone_in_time() {
     });
 }
 
-/// Questions with large answers, messages of tiny fragments, and messages to each other in one room, of a hundred sockets
-/// at a time.
+/// Questions with large answers and messages of tiny fragments, of a hundred sockets, and messages to each other in one room,
+/// of six hundred.
 #[test]
 fn p02_floods_that_cost_much_to_take_do_not_hold_others_up() {
     each_own(&[], |server| {

@@ -95,7 +95,6 @@ impl<A: App> Hub<A> {
 
     /// The turn ends: what those who are away missed in it is kept.
     pub(in crate::socket) fn end_turn(&mut self, engine: &mut Engine) {
-        self.outgoing_bytes = 0;
         let here = self.sockets.len() - self.recovery.away();
         let sockets = &mut self.sockets;
         let trim = |key: SocketKey, offset: u64| {
