@@ -56,5 +56,6 @@ pub mod metrics;
 pub mod rooms;
 pub mod server;
 pub mod shard;
+pub mod shrink;
 pub mod socket;
 pub mod wire;

@@ -367,6 +367,13 @@ impl App for Agents {
         permission::look(cx, socket);
     }
 
+    fn shrink(&mut self) {
+        self.world.shrink();
+        self.dedupe.shrink();
+        self.liveness.shrink();
+        self.parser = None;
+    }
+
     fn serves(&self, path: &str) -> bool {
         api::serves(path)
     }

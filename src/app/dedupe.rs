@@ -2,6 +2,7 @@
 
 use super::mail::Stamp;
 use crate::rooms::RoomId;
+use crate::shrink::Shrink;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use uuid::Uuid;
@@ -58,6 +59,12 @@ impl Dedupe {
         let sent = Rc::new(sent);
         self.order.push_back((now_ms + self.window_ms, Rc::clone(&sent)));
         self.seen.insert(sent, stamp);
+    }
+
+    /// Gives back what tables needed once and need no more.
+    pub fn shrink(&mut self) {
+        self.seen.shrink();
+        self.order.shrink();
     }
 
     fn forget(&mut self, now_ms: u64) {

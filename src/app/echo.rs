@@ -113,6 +113,8 @@ impl App for Echo {
         self.emit_auth(cx, socket);
     }
 
+    fn shrink(&mut self) {}
+
     fn serves(&self, _: &str) -> bool {
         false
     }

@@ -4,6 +4,7 @@
 
 use super::Agents;
 use super::mail::Mail;
+use crate::shrink::Shrink;
 use crate::socket::Context;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -48,6 +49,12 @@ impl Liveness {
     /// Knows nobody yet but the `resident`, and never more than `agents_max` others.
     pub fn new(agents_max: usize, resident: Option<Uuid>) -> Self {
         Self { sockets: HashMap::new(), known: HashMap::new(), agents_max, next_purge_ms: 0, resident }
+    }
+
+    /// Gives back what tables needed once and need no more.
+    pub fn shrink(&mut self) {
+        self.sockets.shrink();
+        self.known.shrink();
     }
 
     /// Whether an agent is live.

@@ -1,5 +1,7 @@
 //! Slots in the order of their last use.
 
+use crate::shrink::Shrink;
+
 /// No slot.
 const NONE: u32 = u32::MAX;
 
@@ -68,6 +70,14 @@ impl Order {
         self.set(slot, Link { before: slot, after: slot });
     }
 
+    /// Gives back what is behind the last slot in the order.
+    pub fn shrink(&mut self) {
+        while self.links.len().checked_sub(1).is_some_and(|last| !self.contains(last as u32)) {
+            self.links.pop();
+        }
+        self.links.shrink();
+    }
+
     /// Makes two slots neighbours; one of them may be [`NONE`], an end.
     fn join(&mut self, before: u32, after: u32) {
         match self.links.get_mut(before as usize) {
@@ -93,16 +103,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_a_queue_in_which_every_slot_stands_once(steps in prop::collection::vec((any::<bool>(), 0..8_u32), 0..64)) {
+        fn is_a_queue_in_which_every_slot_stands_once(steps in prop::collection::vec((0..3, 0..8_u32), 0..64)) {
             let (mut order, mut model) = (Order::default(), Vec::new());
-            for (touched, slot) in steps {
-                model.retain(|&other| other != slot);
-                if touched {
-                    order.touch(slot);
-                    model.push(slot);
+            for (step, slot) in steps {
+                if step == 0 {
+                    order.shrink();
                 } else {
                     order.remove(slot);
+                    model.retain(|&other| other != slot);
                 }
+                if step == 1 {
+                    order.touch(slot);
+                    model.push(slot);
+                }
+                prop_assert!(step > 0 || order.links.len() == model.iter().map(|slot| *slot as usize + 1).max().unwrap_or(0));
                 prop_assert_eq!((order.first(), order.len()), (model.first().copied(), model.len()));
                 (0..9).try_for_each(|slot| { prop_assert_eq!(order.contains(slot), model.contains(&slot)); Ok(()) })?;
             }

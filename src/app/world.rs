@@ -6,6 +6,7 @@ use super::order::Order;
 use super::room::Room;
 use crate::metrics::RoomCounters;
 use crate::rooms::{RoomId, RoomMap};
+use crate::shrink::Shrink;
 use slab::Slab;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -69,6 +70,15 @@ impl World {
     /// Whether none has.
     pub fn is_empty(&self) -> bool {
         self.rooms.is_empty()
+    }
+
+    /// Gives back what tables needed once and need no more.
+    pub fn shrink(&mut self) {
+        self.rooms.shrink();
+        self.by_id.shrink();
+        self.by_message.shrink();
+        self.disused.shrink();
+        self.spoken.shrink();
     }
 
     /// The rooms with state.

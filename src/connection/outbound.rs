@@ -7,7 +7,9 @@
 //! sink owns no heap memory.
 
 mod backlog;
+mod entry;
 
+use crate::shrink::Shrink;
 use slab::Slab;
 use smallvec::SmallVec;
 use std::io::{self, IoSlice};
@@ -15,15 +17,13 @@ use std::rc::Rc;
 
 use backlog::Backlog;
 pub use backlog::Slice;
+use entry::{DIRECT, Entry, NONE, chain, keep, range};
 
-const NONE: u32 = u32::MAX;
 /// Up to this many bytes are copied together for one plain write; above, slices are handed to the kernel as they are.
 const MERGE_MAX: usize = 16 * 1024;
 /// Slices per write, gathered without heap memory.
 const SLICES_MAX: usize = 64;
 type Slices<'a> = SmallVec<[IoSlice<'a>; SLICES_MAX]>;
-/// The batch of everything that is meant for one sink only.
-const DIRECT: u32 = 0;
 
 /// Names a sink of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +40,6 @@ pub enum Owner {
     Connection(u32),
     /// The slot of a polling session: server frames, kept until a poll takes them.
     Session(u32),
-}
-
-#[derive(Clone, Copy)]
-struct Entry {
-    batch: u32,
-    start: u32,
-    end: u32,
-    next: u32,
 }
 
 struct Sink {
@@ -403,32 +395,23 @@ impl Outbound {
         self.batches.truncate(BATCHES_KEEP);
         self.used = 1;
     }
+
+    /// Gives back what tables needed once and need no more, and all batches that the present turn does not use.
+    pub fn shrink(&mut self) {
+        self.sinks.shrink();
+        self.entries.shrink();
+        self.dirty.shrink();
+        self.batches.truncate(self.used);
+        self.batches.shrink();
+        if let Some(direct) = self.batches.first_mut().and_then(Rc::get_mut) {
+            direct.shrink();
+        }
+    }
 }
 
 /// Batches, and the capacity of each, that are kept for the next turn.
 const BATCHES_KEEP: usize = 256;
 const BATCH_KEEP: usize = 256 * 1024;
-
-fn chain(entries: &[Entry], first: u32) -> impl Iterator<Item = Entry> + '_ {
-    std::iter::successors(entries.get(first as usize).copied(), |e| entries.get(e.next as usize).copied())
-}
-
-fn range(batches: &[Rc<Vec<u8>>], entry: Entry) -> &[u8] {
-    batches.get(entry.batch as usize).and_then(|b| b.get(entry.start as usize..entry.end as usize)).unwrap_or_default()
-}
-
-/// What is left of an entry after `sent` bytes, to outlive the turn. A range of a room's batch is shared; one of the direct
-/// batch is copied, because that batch is everybody's and would be held by the slowest reader.
-fn keep(batches: &[Rc<Vec<u8>>], entry: Entry, sent: u32) -> Slice {
-    let start = entry.start + sent;
-    if entry.batch == DIRECT {
-        let bytes = range(batches, Entry { start, ..entry }).to_vec();
-        let end = bytes.len() as u32;
-        return Slice { buffer: Rc::new(bytes), start: 0, end };
-    }
-    let buffer = batches.get(entry.batch as usize).map(Rc::clone).unwrap_or_default();
-    Slice { buffer, start, end: entry.end }
-}
 
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,11 @@ impl Chores {
         self.at_ms
     }
 
+    /// Whether there will be no further round before something happens.
+    pub fn are_over(&self) -> bool {
+        self.at_ms.is_none()
+    }
+
     /// Whether this turn is one for a round of chores. To be asked once a turn.
     pub fn are_due(&mut self, now_ms: u64) -> bool {
         let at_ms = *self.at_ms.get_or_insert(now_ms + PERIOD_MS);
@@ -52,6 +57,7 @@ mod tests {
         while let Some(at_ms) = chores.deadline_ms() {
             assert!(chores.are_due(at_ms));
             rounds.push(at_ms);
+            assert_eq!(chores.are_over(), at_ms == 3_000);
         }
         assert_eq!(rounds, [1_000, 2_000, 3_000]);
     }

@@ -16,6 +16,7 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, sendmsg};
 use super::loads::Loads;
 use crate::mesh::{Envelope, Port};
 use crate::shard::seam::{ConnectionKey, Handover, Wire};
+use crate::shrink::Shrink;
 
 /// Slices one `sendmsg` takes (`IOV_MAX`); what is beyond goes with the next write.
 const SLICES_MAX: usize = 1024;
@@ -110,6 +111,15 @@ impl<M> Connections<M> {
         debug_assert!(entry.socket.is_none(), "slot {slot} is in use");
         *entry = Entry { socket: Some(socket), tag: generation_bits(key) };
         self.change(key, READING, true);
+    }
+
+    /// Gives back what is behind the last slot in use.
+    pub fn shrink(&mut self) {
+        let is_unused = |entry: &Entry| entry.socket.is_none();
+        while self.entries.pop_if(|entry| is_unused(entry)).is_some() {}
+        self.entries.shrink();
+        self.parting.shrink();
+        self.port.shrink();
     }
 
     /// The entry of a connection that is still there.

@@ -56,11 +56,12 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
-/// Gives back what has been free for a second. The allocator itself looks only now and then, and only while it is asked for
-/// more: what an attack took would stay for as long as it is quiet afterwards.
-pub fn give_back() {
+/// Gives back what has been free for a second; `all`: whatever is free, though it costs more to have it again. The allocator
+/// itself looks only now and then, and only while it is asked for more: what an attack took would stay for as long as it is
+/// quiet afterwards.
+pub fn give_back(all: bool) {
     // SAFETY: may be called at any time on any thread; it takes no pointer and frees nothing that is in use.
-    unsafe { mi_collect(false) };
+    unsafe { mi_collect(all) };
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use super::gate::Gate;
 use super::{Control, Counters, Options, Report, Seat, memory};
 use crate::mesh::{Doorbell, Envelope};
 use crate::shard::seam::{ConnectionKey, Core, Ended, Handover, Now, Security};
+use crate::shrink::Shrink;
 
 /// Sockets asked for at once.
 const BATCH: usize = 256;
@@ -121,11 +122,19 @@ impl<C: Core> Pump<C> {
 
     fn do_chores(&mut self, now: Now) {
         if self.chores.are_due(now.mono_ms) {
-            memory::give_back();
+            self.shrink();
+            memory::give_back(self.chores.are_over());
             if self.options.reports {
                 self.report();
             }
         }
+    }
+
+    fn shrink(&mut self) {
+        self.core.shrink();
+        self.connections.shrink();
+        self.unread.shrink();
+        self.arrived.shrink();
     }
 
     /// The epoll set.

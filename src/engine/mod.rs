@@ -30,6 +30,7 @@ use crate::connection::proxies::Proxies;
 use crate::connection::tls::{Certificates, Scratch};
 use crate::connection::websocket::Limits;
 use crate::connection::{Connection, Emigrant, Handover};
+use crate::shrink::Shrink;
 use crate::wire::http::Head;
 use crate::wire::sid::{Layout, Sid};
 use slab::Slab;
@@ -163,6 +164,9 @@ pub trait Protocol {
     /// The turn ends: what it queued is written, its batches are about to be forgotten.
     fn end_turn(&mut self, engine: &mut Engine);
 
+    /// Gives back what tables needed once and need no more.
+    fn shrink(&mut self);
+
     /// Everybody is to be told that the server goes; the engine closes the sessions afterwards.
     fn drain(&mut self, engine: &mut Engine);
 }
@@ -286,6 +290,19 @@ impl Engine {
     pub fn connection_keys(&self) -> Vec<ConnectionKey> {
         let keys = self.connections.iter();
         keys.map(|(slot, c)| ConnectionKey { slot: slot as u32, generation: c.generation }).collect()
+    }
+
+    /// Gives back what tables needed once and need no more.
+    pub fn shrink(&mut self) {
+        self.out.shrink();
+        self.connections.shrink();
+        self.sessions.shrink();
+        self.closed.shrink();
+        self.resumed.shrink();
+        self.ending.shrink();
+        self.effects.shrink();
+        self.stalled.shrink();
+        self.guests.shrink();
     }
 
     /// Whether the engine waits for nothing but the driver and timers.

@@ -15,6 +15,7 @@ pub mod doorbell;
 pub mod envelope;
 pub mod ring;
 
+use crate::shrink::Shrink;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -263,6 +264,11 @@ impl<T> Port<T> {
             .map(|outlet| outlet.flow.window.load(Ordering::Relaxed))
             .min()
             .unwrap_or(usize::MAX)
+    }
+
+    /// Gives back what spills needed.
+    pub fn shrink(&mut self) {
+        self.outlets.iter_mut().flatten().for_each(|outlet| outlet.spill.shrink());
     }
 
     /// Envelopes in this shard's spills.

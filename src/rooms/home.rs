@@ -1,6 +1,7 @@
 //! Which shards take part in the rooms whose home is here.
 
 use super::{RoomId, RoomMap};
+use crate::shrink::Shrink;
 
 /// The interest sets: for each room, a bit a shard.
 #[derive(Debug, Default)]
@@ -33,6 +34,11 @@ impl Interest {
             left &= left.wrapping_sub(1);
             (shard < 64).then_some(shard as usize)
         })
+    }
+
+    /// Gives back what tables needed once and need no more.
+    pub fn shrink(&mut self) {
+        self.rooms.shrink();
     }
 
     /// Rooms somebody is interested in.

@@ -2,6 +2,7 @@
 
 use super::{RoomId, RoomMap};
 use crate::connection::outbound::{BatchKey, Outbound, SinkKey};
+use crate::shrink::Shrink;
 use slab::Slab;
 use smallvec::SmallVec;
 
@@ -130,6 +131,7 @@ impl Members {
         let index = membership.index as usize;
         if index < room.members.len() {
             room.members.swap_remove(index);
+            room.members.shrink();
         }
         if let Some(moved) = room.members.get(index)
             && let Some(theirs) = memberships(moved.socket)
@@ -186,6 +188,12 @@ impl Members {
         if let Some(room) = self.rooms.get_mut(room as usize).filter(|r| r.serial == serial) {
             room.trimmed = offset;
         }
+    }
+
+    /// Gives back what tables needed once and need no more.
+    pub fn shrink(&mut self) {
+        self.rooms.shrink();
+        self.by_id.shrink();
     }
 
     fn forget_if_unused(&mut self, room: u32) -> Change {

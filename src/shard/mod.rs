@@ -16,6 +16,7 @@ use crate::connection::{Emigrant, Load, Moving};
 use crate::engine::wheel::{Timer, TimerKind};
 use crate::engine::{Effect, Engine, Entropy, Protocol, SessionKey, Settings};
 use crate::metrics::{ConnectionEnd, Gauges, Snapshot};
+use crate::shrink::Shrink;
 use crate::wire::sid::Sid;
 use drain::Drain;
 use std::net::IpAddr;
@@ -268,6 +269,12 @@ impl<P: Protocol> Core for Shard<P> {
             queue_bytes: self.engine.out.backlog_total(),
         };
         Snapshot { counters: self.engine.counters.clone(), gauges }
+    }
+
+    fn shrink(&mut self) {
+        self.engine.shrink();
+        self.protocol.shrink();
+        self.due.shrink();
     }
 
     fn is_drained(&self) -> bool {

@@ -80,6 +80,9 @@ pub trait Core {
     /// What happened so far and is there now. The driver asks at most once a second.
     fn snapshot(&self) -> Snapshot;
 
+    /// Gives back what tables needed once and need no more. The driver asks at most once a second, between turns.
+    fn shrink(&mut self);
+
     /// Whether, after [`Core::drain`], nothing is left: no connection, no mail awaited.
     fn is_drained(&self) -> bool;
 }

@@ -54,6 +54,9 @@ pub trait App: Sized {
     /// The time came that was set with [`Context::remind`]; the socket may be away.
     fn reminded(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey);
 
+    /// Gives back what tables needed once and need no more.
+    fn shrink(&mut self);
+
     /// Whether an HTTP path is the application's.
     fn serves(&self, path: &str) -> bool;
 

@@ -9,6 +9,7 @@ use crate::engine::{Engine, SessionKey};
 use crate::rooms::RoomId;
 use crate::rooms::home::Interest;
 use crate::rooms::members::{Change, Member, Members, Memberships};
+use crate::shrink::Shrink;
 use crate::wire::sid::Sid;
 use crate::wire::socket::{PacketType, put_prefix};
 use slab::Slab;
@@ -101,6 +102,16 @@ impl<A: App> Hub<A> {
     /// Whether no socket is connected.
     pub fn is_empty(&self) -> bool {
         self.sockets.is_empty()
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.sockets.shrink();
+        self.members.shrink();
+        self.interest.shrink();
+        self.outgoing.shrink();
+        self.local.shrink();
+        self.marked.shrink();
+        self.recovery.shrink();
     }
 
     /// Rooms with members on this shard, and rooms whose home is here and that somebody is in.

@@ -74,6 +74,11 @@ impl Kept {
         }
     }
 
+    /// Gives back the memory that is held for the next chunk.
+    pub(super) fn forget_spare(&mut self) {
+        self.spare = None;
+    }
+
     /// A byte string that is kept: shared, or a copy while its chunk is still written to.
     pub(super) fn slice(&self, place: Place) -> Option<Slice> {
         let index = usize::try_from(place.chunk.checked_sub(self.first)?).ok()?;

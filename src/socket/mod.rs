@@ -357,6 +357,11 @@ impl<A: App> Protocol for Sockets<A> {
         self.hub.end_turn(engine);
     }
 
+    fn shrink(&mut self) {
+        self.hub.shrink();
+        self.app.shrink();
+    }
+
     fn drain(&mut self, engine: &mut Engine) {
         self.hub.tell_all(engine);
     }

@@ -8,6 +8,7 @@ use super::SocketKey;
 use super::kept::{Kept, Place};
 use crate::connection::outbound::{BatchKey, Outbound, SinkKey};
 use crate::rooms::members::{Members, Memberships};
+use crate::shrink::Shrink;
 use crate::wire::prepared::parse_offset;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -101,6 +102,14 @@ impl Recovery {
     /// Bytes of events kept, with what is noted of each.
     pub fn bytes(&self) -> usize {
         self.kept.bytes() + self.log.len() * size_of::<Event>()
+    }
+
+    /// Gives back what is not needed for what is kept.
+    pub(super) fn shrink(&mut self) {
+        self.log.shrink();
+        self.kept.forget_spare();
+        self.pending.shrink();
+        self.expiry.shrink();
     }
 
     /// Sockets that may come back.

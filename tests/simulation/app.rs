@@ -127,6 +127,8 @@ impl App for Rooms {
 
     fn reminded(&mut self, _: &mut Context<'_, Self>, _: SocketKey) {}
 
+    fn shrink(&mut self) {}
+
     fn serves(&self, path: &str) -> bool {
         path == CALL_PATH
     }

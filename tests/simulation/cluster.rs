@@ -330,6 +330,9 @@ impl<C: Core> Cluster<C> {
         self.take_mail(shard, now);
         self.cores[shard].tick(now);
         let world = &mut self.world;
+        if world.random.chance(10) {
+            self.cores[shard].shrink();
+        }
         if world.random.chance(world.weather.late_flushes) {
             return world.wake(shard, world.now_us + 1);
         }

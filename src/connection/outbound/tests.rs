@@ -41,6 +41,27 @@ fn more_ranges_than_one_write_takes_are_written_in_several() {
 }
 
 #[test]
+fn what_a_crowd_needed_is_given_back_and_nothing_that_waits() {
+    let (mut out, sink, expected) = scattered(3 * SLICES_MAX, 100);
+    let crowd: Vec<_> = (0..10_000).map(|n| out.open(Owner::Connection(n))).collect();
+    let large = out.open_batch();
+    for &other in &crowd {
+        let range = out.append(large, |out| out.extend_from_slice(&[7; 20]));
+        out.push(other, large, range);
+        out.put(other, |out| out.extend_from_slice(&[7; 20]));
+    }
+    out.shrink();
+    crowd.iter().for_each(|&other| out.close(other));
+    out.shrink();
+    assert_eq!(flush(&mut out, sink, usize::MAX), (Flushed::All, expected));
+    out.end_turn();
+    out.shrink();
+    let bytes = out.batches.iter().map(|batch| batch.capacity()).sum::<usize>();
+    assert!(bytes <= 16 * 1024 && out.batches.len() == 1, "{bytes} bytes");
+    assert!([out.sinks.capacity(), out.entries.capacity(), out.dirty.capacity()].iter().all(|&n| n < 10_000));
+}
+
+#[test]
 fn what_a_socket_does_not_take_waits_for_it_and_outlives_the_turn() {
     const ROOM: usize = 12_345;
     let (mut out, sink, expected) = scattered(3 * SLICES_MAX, 100);

@@ -47,6 +47,20 @@ fn a_stale_key_touches_nothing() {
 }
 
 #[test]
+fn what_is_behind_the_last_connection_is_given_back() {
+    let (mut connections, _, _client) = connections(Watcher::Set);
+    let (socket, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+    let far = ConnectionKey { slot: 100_000, generation: 1 };
+    connections.insert(far, socket.into());
+    connections.shrink();
+    assert!(connections.readable(far).is_some() && connections.readable(KEY).is_some());
+    connections.close(far, true);
+    connections.shrink();
+    assert!(connections.entries.capacity() < 10_000 && connections.entries.len() == KEY.slot as usize + 1);
+    assert!(connections.readable(far).is_none() && connections.readable(KEY).is_some());
+}
+
+#[test]
 fn more_slices_than_a_write_takes_go_with_the_next() {
     let (mut connections, _, mut client) = connections(Watcher::Set);
     let slices = vec![IoSlice::new(b"ab"); SLICES_MAX + 1];

@@ -294,6 +294,8 @@ impl Core for Lines {
         Snapshot::default()
     }
 
+    fn shrink(&mut self) {}
+
     fn is_drained(&self) -> bool {
         self.connections.is_empty() && self.asked == 0
     }
