@@ -145,8 +145,8 @@ impl Recovery {
         }
     }
 
-    /// The turn ends: its events are kept; those too old or too many are dropped. `sockets`: how many are connected (clients
-    /// that come and go are not to make it grow); `trim` is told of a socket, connected or away or gone, and the offset of
+    /// The turn ends: its events are kept; those too old or too many are dropped, and all once nobody is left who may want
+    /// them. `sockets`: how many are connected (clients that come and go are not to make it grow); `trim` is told of a socket, connected or away or gone, and the offset of
     /// its latest event that is no longer kept.
     pub(super) fn end_turn(
         &mut self,
@@ -161,7 +161,10 @@ impl Recovery {
             self.log.push_back(Event { offset, at_ms: now_ms, target, place });
         }
         let oldest_ms = now_ms.saturating_sub(self.settings.window_ms);
-        let max_bytes = self.settings.max_bytes.min(BYTES_MIN + sockets * BYTES_OF_SOCKET);
+        let max_bytes = match sockets + self.away {
+            0 => 0,
+            _ => self.settings.max_bytes.min(BYTES_MIN + sockets * BYTES_OF_SOCKET),
+        };
         while self.log.front().is_some_and(|e| e.at_ms < oldest_ms || self.bytes() > max_bytes)
             && let Some(event) = self.log.pop_front()
         {
@@ -287,6 +290,27 @@ mod tests {
     use crate::connection::outbound::Owner;
     use crate::rooms::RoomId;
     use crate::rooms::members::Member;
+
+    #[test]
+    fn events_are_kept_as_long_as_somebody_may_want_them() {
+        let (mut out, mut members) = (Outbound::default(), Members::default());
+        let mut recovery = Recovery::new(0, Settings { window_ms: 1_000, max_bytes: 1_000_000 });
+        let socket = SocketKey { slot: 0, generation: 1 };
+        let batch = recovery.direct_batch(&mut out);
+        let range = out.append(batch, |out| out.extend_from_slice(b"an event"));
+        let offset = recovery.take_offset();
+        recovery.note(offset, Target::Socket(socket), batch, range);
+        let mut end_turn = |recovery: &mut Recovery, now_ms, sockets| {
+            let mut trimmed = None;
+            recovery.end_turn(&out, &mut members, now_ms, sockets, |key, offset| trimmed = Some((key, offset)));
+            (recovery.bytes() > 0, trimmed)
+        };
+        assert_eq!(end_turn(&mut recovery, 0, 1), (true, None));
+        recovery.park(socket, 10, |_, _| true);
+        assert_eq!(end_turn(&mut recovery, 500, 0), (true, None), "it is away");
+        recovery.unpark();
+        assert_eq!(end_turn(&mut recovery, 600, 0), (false, Some((socket, offset))));
+    }
 
     #[test]
     fn what_is_missing_counts_however_long_a_socket_has_been_there() {
