@@ -225,6 +225,29 @@ fn large_messages_pass_both_ways() {
     });
 }
 
+#[test]
+fn client_that_says_it_sends_no_more_still_gets_its_answer() {
+    each_own(&[1, 4], ECHO_CALM, |server, identity| {
+        for version in [&TLS12, &TLS13] {
+            for _ in 0..10 {
+                let mut stream = connect(server.tls_addr(), &identity.client_config(&[version]));
+                // In one piece, so that the shard reads both at once.
+                let request = "GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n";
+                stream.conn.writer().write_all(request.as_bytes()).expect("room for a request");
+                stream.conn.send_close_notify();
+                let mut bytes = Vec::new();
+                while stream.conn.wants_write() {
+                    stream.conn.write_tls(&mut bytes).expect("a list of bytes");
+                }
+                stream.sock.write_all(&bytes).expect("it is open");
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).expect("close_notify");
+                assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("0{\"sid\""), "{answer}");
+            }
+        }
+    });
+}
+
 /// A connection that joined a room over WebSocket and has read nothing since.
 fn silent_member(server: &Server, identity: &Identity, room: &str) -> Stream {
     let mut stream = connect(server.tls_addr(), &identity.client_config(ALL_VERSIONS));

@@ -34,7 +34,7 @@ impl<P: Protocol> Shard<P> {
             self.receive(key, &mut plain);
         }
         if is_sound && self.engine.tls_mut(key).is_some_and(|tls| tls.has_ended()) {
-            self.engine.ended(key);
+            self.closed_by_client.push(key);
         }
         plain.clear();
         plain.shrink_to(DECRYPTED_KEEP);

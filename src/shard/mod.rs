@@ -30,6 +30,8 @@ pub struct Shard<P: Protocol> {
     due: Vec<Timer>,
     /// What TLS decrypts, one connection at a time.
     decrypted: Vec<u8>,
+    /// Connections whose client said with TLS that it sends no more; once what it sent is answered they end.
+    closed_by_client: Vec<ConnectionKey>,
 }
 
 /// What shards send one another.
@@ -58,6 +60,7 @@ impl<P: Protocol> Shard<P> {
             routes,
             due: Vec::new(),
             decrypted: Vec::new(),
+            closed_by_client: Vec::new(),
         }
     }
 
@@ -241,8 +244,11 @@ impl<P: Protocol> Core for Shard<P> {
             self.engine.flush(&mut |key, slices, is_last| {
                 if is_last { wire.send_last(key, slices) } else { wire.send(key, slices) }
             });
-            if self.engine.is_settled() {
+            if self.engine.is_settled() && self.closed_by_client.is_empty() {
                 break;
+            }
+            for key in self.closed_by_client.drain(..) {
+                self.engine.ended(key);
             }
         }
         self.post_all(wire);
