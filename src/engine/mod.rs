@@ -295,6 +295,7 @@ impl Engine {
     /// Gives back what tables needed once and need no more.
     pub fn shrink(&mut self) {
         self.out.shrink();
+        self.wheel.shrink();
         self.connections.shrink();
         self.sessions.shrink();
         self.closed.shrink();

@@ -3,6 +3,9 @@
 //! Whoever arms a timer checks, when it fires, whether it is still wanted; so arming is O(1), nothing is kept in the owner,
 //! and hearing from a peer only moves a number.
 
+use crate::shrink::Shrink;
+use slab::Slab;
+
 /// One tick in milliseconds: as fine as the deadlines, since conformance suites look a millisecond after one.
 pub const TICK_MS: u64 = 1;
 const BITS: u32 = 6;
@@ -41,64 +44,79 @@ pub enum TimerKind {
     App,
 }
 
-/// A timer with the low bits of its tick, which is less than 2^30 ticks ahead. Every session has one to three of them.
+/// A timer with the low bits of its tick, which is less than 2^30 ticks ahead, and the next one in its slot of the wheel.
+/// Every session has one to three of them.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     tick: u32,
+    next: u32,
     timer: Timer,
 }
 
-const _: () = assert!(size_of::<Entry>() == 16);
+const _: () = assert!(size_of::<Entry>() == 20);
+
+const NONE: u32 = u32::MAX;
+
+/// The timers of a slot of the wheel, oldest first.
+#[derive(Clone, Copy, Debug)]
+struct List {
+    first: u32,
+    last: u32,
+}
+
+const EMPTY: List = List { first: NONE, last: NONE };
 
 /// The wheel: `LEVELS` rings of 64 slots; a slot of ring `l` spans 64^l ticks. Reach: 64^5 ticks, about 12 days.
 #[derive(Debug)]
 pub struct Wheel {
     tick: u64,
     occupied: [u64; LEVELS],
-    slots: Vec<Vec<Entry>>,
-    armed: usize,
+    slots: [[List; SLOTS]; LEVELS],
+    entries: Slab<Entry>,
 }
 
 impl Wheel {
     /// An empty wheel that stands at `now_ms`.
     pub fn new(now_ms: u64) -> Self {
-        Self {
-            tick: now_ms / TICK_MS,
-            occupied: [0; LEVELS],
-            slots: (0..LEVELS * SLOTS).map(|_| Vec::new()).collect(),
-            armed: 0,
-        }
+        Self { tick: now_ms / TICK_MS, occupied: [0; LEVELS], slots: [[EMPTY; SLOTS]; LEVELS], entries: Slab::new() }
     }
 
     /// Timers armed and not yet fired.
     pub fn len(&self) -> usize {
-        self.armed
+        self.entries.len()
     }
 
     /// Whether no timer is armed.
     pub fn is_empty(&self) -> bool {
-        self.armed == 0
+        self.entries.is_empty()
     }
 
     /// Arms `timer` to fire at `at_ms` or up to one tick later; never earlier.
     pub fn arm(&mut self, at_ms: u64, timer: Timer) {
         let reach = (1u64 << (BITS * LEVELS as u32)) - 1;
         let tick = at_ms.div_ceil(TICK_MS).clamp(self.tick + 1, self.tick + reach);
-        self.armed += 1;
-        self.place(tick, timer);
+        let entry = self.entries.insert(Entry { tick: tick as u32, next: NONE, timer });
+        self.place(tick, entry as u32);
+    }
+
+    /// Gives back what timers needed that have fired.
+    pub fn shrink(&mut self) {
+        self.entries.shrink();
     }
 
     /// An entry belongs to the ring of the highest digit in which its tick differs from the present one.
-    fn place(&mut self, tick: u64, timer: Timer) {
+    fn place(&mut self, tick: u64, entry: u32) {
         let differing = tick ^ self.tick;
         let level = ((63 - (differing | 1).leading_zeros()) / BITS).min(LEVELS as u32 - 1) as usize;
         let slot = (tick >> (BITS * level as u32)) as usize % SLOTS;
-        if let Some(occupied) = self.occupied.get_mut(level) {
-            *occupied |= 1 << slot;
+        let (Some(occupied), Some(slots)) = (self.occupied.get_mut(level), self.slots.get_mut(level)) else { return };
+        let Some(list) = slots.get_mut(slot) else { return };
+        *occupied |= 1 << slot;
+        match self.entries.get_mut(list.last as usize) {
+            Some(last) => last.next = entry,
+            None => list.first = entry,
         }
-        if let Some(list) = self.slots.get_mut(level * SLOTS + slot) {
-            list.push(Entry { tick: tick as u32, timer });
-        }
+        list.last = entry;
     }
 
     /// Moves on to `now_ms` and appends every timer due to `due`, in order of ticks.
@@ -118,19 +136,20 @@ impl Wheel {
     fn cascade(&mut self, due: &mut Vec<Timer>) {
         for level in (0..LEVELS).rev() {
             let slot = (self.tick >> (BITS * level as u32)) as usize % SLOTS;
-            let Some(occupied) = self.occupied.get_mut(level) else { continue };
-            if *occupied & (1 << slot) == 0 {
-                continue;
-            }
+            let (Some(occupied), Some(slots)) = (self.occupied.get_mut(level), self.slots.get_mut(level)) else {
+                return;
+            };
             *occupied &= !(1 << slot);
-            let list = self.slots.get_mut(level * SLOTS + slot).map(std::mem::take).unwrap_or_default();
-            for Entry { tick, timer } in list {
-                match u64::from(tick.wrapping_sub(self.tick as u32)) {
-                    0 => {
-                        self.armed -= 1;
-                        due.push(timer);
-                    }
-                    ahead => self.place(self.tick + ahead, timer),
+            let list = slots.get_mut(slot).map(|list| std::mem::replace(list, EMPTY));
+            let mut at = list.unwrap_or(EMPTY).first;
+            while let Some(entry) = self.entries.get_mut(at as usize) {
+                let (this, ahead) = (at, u64::from(entry.tick.wrapping_sub(self.tick as u32)));
+                at = std::mem::replace(&mut entry.next, NONE);
+                if ahead == 0 {
+                    due.push(entry.timer);
+                    self.entries.try_remove(this as usize);
+                } else {
+                    self.place(self.tick + ahead, this);
                 }
             }
         }
