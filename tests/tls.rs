@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Instant;
 
 use common::engine::BOTH;
@@ -16,8 +17,8 @@ use common::tls::{Identity, Stream, certificate_of, connect, tunnel};
 use common::websocket::{ENGINE_ECHO, Frame, WebSocket, upgrade_request};
 use common::{Client, ECHO, ECHO_CALM, LIMIT, Polling, ROOMS, Server, Via, eventually};
 use rustix::process::Signal;
-use rustls::ALL_VERSIONS;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ALL_VERSIONS, ClientConfig};
 
 /// Runs `body` with a server of its own that has a certificate, for each driver and worker count.
 fn each_own(workers: &[usize], flags: &[&str], body: impl Fn(Server, &Identity)) {
@@ -225,24 +226,44 @@ fn large_messages_pass_both_ways() {
     });
 }
 
+/// Sends `requests` and the end of what is sent in one piece, so that the shard reads all of it at once. Returns what came.
+fn answers(server: &Server, config: &Arc<ClientConfig>, requests: &str) -> String {
+    let mut stream = connect(server.tls_addr(), config);
+    stream.conn.writer().write_all(requests.as_bytes()).expect("room for requests");
+    stream.conn.send_close_notify();
+    let mut bytes = Vec::new();
+    while stream.conn.wants_write() {
+        stream.conn.write_tls(&mut bytes).expect("a list of bytes");
+    }
+    stream.sock.write_all(&bytes).expect("it is open");
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).expect("close_notify");
+    answers
+}
+
 #[test]
-fn client_that_says_it_sends_no_more_still_gets_its_answer() {
+fn client_that_says_it_sends_no_more_still_gets_its_answers() {
     each_own(&[1, 4], ECHO_CALM, |server, identity| {
+        let handshake = "GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n";
         for version in [&TLS12, &TLS13] {
-            for _ in 0..10 {
-                let mut stream = connect(server.tls_addr(), &identity.client_config(&[version]));
-                // In one piece, so that the shard reads both at once.
-                let request = "GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n";
-                stream.conn.writer().write_all(request.as_bytes()).expect("room for a request");
-                stream.conn.send_close_notify();
-                let mut bytes = Vec::new();
-                while stream.conn.wants_write() {
-                    stream.conn.write_tls(&mut bytes).expect("a list of bytes");
-                }
-                stream.sock.write_all(&bytes).expect("it is open");
-                let mut answer = String::new();
-                stream.read_to_string(&mut answer).expect("close_notify");
-                assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("0{\"sid\""), "{answer}");
+            let config = identity.client_config(&[version]);
+            for count in [1, 1, 1, 2, 5] {
+                let heard = answers(&server, &config, &handshake.repeat(count));
+                assert_eq!(heard.matches("HTTP/1.1 200 ").count(), count, "{heard}");
+                assert_eq!(heard.matches("0{\"sid\"").count(), count, "{heard}");
+            }
+            let through = tunnel(&server, Arc::clone(&config));
+            let session = Polling::open(&through, "/engine.io/");
+            // Most of these move to the shard of the session.
+            let post = format!(
+                "POST /engine.io/?EIO=4&transport=polling&sid={} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n4x",
+                session.sid
+            );
+            for _ in 0..12 {
+                let start = Instant::now();
+                let heard = answers(&server, &config, &post);
+                assert!(heard.starts_with("HTTP/1.1 200 ") && heard.ends_with("ok"), "{heard}");
+                assert!(start.elapsed().as_secs() < 2, "it was not ended");
             }
         }
     });

@@ -23,9 +23,33 @@ impl<P: Protocol> Shard<P> {
         }
     }
 
+    /// Whether the client said with TLS that it sends no more.
+    pub(super) fn has_ended(&mut self, key: ConnectionKey) -> bool {
+        self.engine.tls_mut(key).is_some_and(|tls| tls.has_ended())
+    }
+
+    /// Ends the connections whose clients send no more, but for those that are still not to be read: what they sent before
+    /// is not all answered. Returns whether there was one to be ended.
+    pub(super) fn end_closed(&mut self) -> bool {
+        let Self { closed_by_client, engine, .. } = self;
+        let mut ended = false;
+        closed_by_client.retain(|&key| match engine.connection(key) {
+            Some(connection) if !connection.reading => true,
+            _ => {
+                engine.ended(key);
+                ended = true;
+                false
+            }
+        });
+        ended
+    }
+
     fn receive_encrypted(&mut self, key: ConnectionKey, bytes: &mut [u8]) {
         let Some(connection) = self.engine.connection(key) else { return };
         if let Stage::Ending { finish: Finish::Close | Finish::Linger | Finish::Lingering, .. } = connection.stage {
+            return;
+        }
+        if self.has_ended(key) {
             return;
         }
         let mut plain = std::mem::take(&mut self.decrypted);
@@ -33,7 +57,7 @@ impl<P: Protocol> Shard<P> {
         if is_sound && !plain.is_empty() {
             self.receive(key, &mut plain);
         }
-        if is_sound && self.engine.tls_mut(key).is_some_and(|tls| tls.has_ended()) {
+        if is_sound && self.has_ended(key) {
             self.closed_by_client.push(key);
         }
         plain.clear();

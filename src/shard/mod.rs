@@ -30,7 +30,7 @@ pub struct Shard<P: Protocol> {
     due: Vec<Timer>,
     /// What TLS decrypts, one connection at a time.
     decrypted: Vec<u8>,
-    /// Connections whose client said with TLS that it sends no more; once what it sent is answered they end.
+    /// Connections whose client said with TLS that it sends no more; they end once what it sent is answered.
     closed_by_client: Vec<ConnectionKey>,
 }
 
@@ -161,6 +161,9 @@ impl<P: Protocol> Core for Shard<P> {
             None => self.engine.counters.connections_adopted += 1,
         }
         self.receive(key, &mut handover.unread);
+        if self.has_ended(key) {
+            self.closed_by_client.push(key);
+        }
         self.settle();
         Some(key)
     }
@@ -244,11 +247,9 @@ impl<P: Protocol> Core for Shard<P> {
             self.engine.flush(&mut |key, slices, is_last| {
                 if is_last { wire.send_last(key, slices) } else { wire.send(key, slices) }
             });
-            if self.engine.is_settled() && self.closed_by_client.is_empty() {
+            let ended = self.end_closed();
+            if self.engine.is_settled() && !ended {
                 break;
-            }
-            for key in self.closed_by_client.drain(..) {
-                self.engine.ended(key);
             }
         }
         self.post_all(wire);
