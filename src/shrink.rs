@@ -7,10 +7,10 @@ use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash};
 
-/// A table is shrunk when it could hold so many times as much as it does, to half of that.
+/// A table is shrunk when it could hold so many times as much as it does, to half of that if it can be.
 const SPARE: usize = 4;
-/// Bytes of a table that are not worth the effort.
-const KEEP_BYTES: usize = 16 * 1024;
+/// Bytes of a table that are not worth the effort; fewer in debug builds, so that tables of tests are moved as well.
+const KEEP_BYTES: usize = if cfg!(debug_assertions) { 256 } else { 16 * 1024 };
 
 /// A table.
 pub trait Shrink {
@@ -53,10 +53,12 @@ impl<K: Eq + Hash, V, S: BuildHasher> Shrink for HashMap<K, V, S> {
     }
 }
 
-/// Down to the last slot that is in use: entries keep their slots.
+/// Down to the last slot that is in use, since entries keep their slots.
 impl<T> Shrink for Slab<T> {
     fn shrink(&mut self) {
-        if target(self.len(), self.capacity(), size_of::<T>()).is_some() {
+        let too_large = |slots: usize, slab: &Self| target(slots, slab.capacity(), size_of::<T>()).is_some();
+        // Not for a few slots at a time: all that are vacant are linked anew.
+        if too_large(self.len(), self) && too_large(self.iter().next_back().map_or(0, |(slot, _)| slot + 1), self) {
             self.shrink_to_fit();
         }
     }

@@ -273,10 +273,7 @@ impl App for Agents {
         let Event { ack_id, json, attachments } = event;
         let asker = Asker { socket, ack_id, form: Form::Flat };
         if !attachments.is_empty() {
-            let args = validate_args(text(json)?)?;
-            let fault = Fault::new(Code::InvalidPayload, "The payload must have no binary attachments.");
-            refuse(cx, asker, &args.name, &fault.into());
-            return Ok(());
+            return refuse_payload(cx, asker, json, "The payload must have no binary attachments.");
         }
         let mut parser = self.parser.take().unwrap_or_default();
         let outcome = parser.read(json, |root| {
@@ -288,12 +285,7 @@ impl App for Agents {
         match outcome {
             Ok(outcome) => outcome,
             Err(ParseError::Malformed) => Err(DecodeError::Data),
-            Err(ParseError::Number) => {
-                let args = validate_args(text(json)?)?;
-                let fault = Fault::new(Code::InvalidPayload, "A number in the payload is out of range.");
-                refuse(cx, asker, &args.name, &fault.into());
-                Ok(())
-            }
+            Err(ParseError::Number) => refuse_payload(cx, asker, json, "A number in the payload is out of range."),
         }
     }
 
@@ -367,10 +359,11 @@ impl App for Agents {
         permission::look(cx, socket);
     }
 
-    fn shrink(&mut self) {
+    fn shrink(&mut self, now: Now) {
         self.world.shrink();
-        self.dedupe.shrink();
+        self.dedupe.shrink(now.mono_ms);
         self.liveness.shrink();
+        self.api.shrink(now.mono_ms);
         self.parser = None;
     }
 
@@ -395,6 +388,13 @@ impl App for Agents {
     }
 }
 
-fn text(json: &[u8]) -> Result<&str, DecodeError> {
-    std::str::from_utf8(json).map_err(|_| DecodeError::Data)
+fn refuse_payload(
+    cx: &mut Context<'_, Agents>,
+    asker: Asker,
+    json: &[u8],
+    why: &'static str,
+) -> Result<(), DecodeError> {
+    let text = std::str::from_utf8(json).map_err(|_| DecodeError::Data)?;
+    refuse(cx, asker, &validate_args(text)?.name, &Fault::new(Code::InvalidPayload, why).into());
+    Ok(())
 }

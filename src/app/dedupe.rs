@@ -62,7 +62,8 @@ impl Dedupe {
     }
 
     /// Gives back what tables needed once and need no more.
-    pub fn shrink(&mut self) {
+    pub fn shrink(&mut self, now_ms: u64) {
+        self.forget(now_ms);
         self.seen.shrink();
         self.order.shrink();
     }

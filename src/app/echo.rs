@@ -113,7 +113,7 @@ impl App for Echo {
         self.emit_auth(cx, socket);
     }
 
-    fn shrink(&mut self) {}
+    fn shrink(&mut self, _: Now) {}
 
     fn serves(&self, _: &str) -> bool {
         false

@@ -4,6 +4,7 @@
 //! where a limit on addresses is set.
 
 use crate::connection::rate::Bucket;
+use crate::shrink::Shrink;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -151,6 +152,7 @@ impl Stripe {
             self.entries.retain(|_, entry| entry.open > 0);
             self.passed = 0;
         }
+        self.entries.shrink();
     }
 }
 

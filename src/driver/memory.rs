@@ -9,8 +9,8 @@ unsafe extern "C" {
     fn mi_malloc(size: usize) -> *mut u8;
     /// The same, of zeros.
     fn mi_zalloc(size: usize) -> *mut u8;
-    /// `mimalloc.h`: frees what can be freed of the calling thread's heap; without `force` only what has been free for
-    /// `purge_delay`, a second.
+    /// `mimalloc.h`: frees what can be freed of the calling thread's heap and of what all threads draw on; without `force`
+    /// only what has been free for `purge_delay`, a second.
     fn mi_collect(force: bool);
 }
 

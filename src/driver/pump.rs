@@ -122,7 +122,7 @@ impl<C: Core> Pump<C> {
 
     fn do_chores(&mut self, now: Now) {
         if self.chores.are_due(now.mono_ms) {
-            self.shrink();
+            self.shrink(now);
             memory::give_back(self.chores.are_over());
             if self.options.reports {
                 self.report();
@@ -130,8 +130,8 @@ impl<C: Core> Pump<C> {
         }
     }
 
-    fn shrink(&mut self) {
-        self.core.shrink();
+    fn shrink(&mut self, now: Now) {
+        self.core.shrink(now);
         self.connections.shrink();
         self.unread.shrink();
         self.arrived.shrink();

@@ -165,7 +165,7 @@ pub trait Protocol {
     fn end_turn(&mut self, engine: &mut Engine);
 
     /// Gives back what tables needed once and need no more.
-    fn shrink(&mut self);
+    fn shrink(&mut self, now: Now);
 
     /// Everybody is to be told that the server goes; the engine closes the sessions afterwards.
     fn drain(&mut self, engine: &mut Engine);

@@ -44,6 +44,16 @@ struct Room {
     batch: Option<(u32, BatchKey)>,
 }
 
+impl Room {
+    /// Gives back what its members needed who are gone. There are many rooms, so that even a small list counts.
+    fn shrink(&mut self) {
+        const FEW: usize = 16;
+        if self.members.capacity() > FEW.max(4 * self.members.len()) {
+            self.members.shrink_to(2 * self.members.len());
+        }
+    }
+}
+
 /// All rooms of which this shard has members.
 #[derive(Default)]
 pub struct Members {
@@ -131,7 +141,7 @@ impl Members {
         let index = membership.index as usize;
         if index < room.members.len() {
             room.members.swap_remove(index);
-            room.members.shrink();
+            room.shrink();
         }
         if let Some(moved) = room.members.get(index)
             && let Some(theirs) = memberships(moved.socket)

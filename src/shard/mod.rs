@@ -278,10 +278,11 @@ impl<P: Protocol> Core for Shard<P> {
         Snapshot { counters: self.engine.counters.clone(), gauges }
     }
 
-    fn shrink(&mut self) {
+    fn shrink(&mut self, now: Now) {
         self.engine.shrink();
-        self.protocol.shrink();
+        self.protocol.shrink(now);
         self.due.shrink();
+        self.closed_by_client.shrink();
     }
 
     fn is_drained(&self) -> bool {

@@ -80,8 +80,9 @@ pub trait Core {
     /// What happened so far and is there now. The driver asks at most once a second.
     fn snapshot(&self) -> Snapshot;
 
-    /// Gives back what tables needed once and need no more. The driver asks at most once a second, between turns.
-    fn shrink(&mut self);
+    /// Gives back what tables needed once and need no more. The driver asks at most once a second, at the end of a turn
+    /// whose flush may have been put off.
+    fn shrink(&mut self, now: Now);
 
     /// Whether, after [`Core::drain`], nothing is left: no connection, no mail awaited.
     fn is_drained(&self) -> bool;

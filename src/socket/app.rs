@@ -55,7 +55,7 @@ pub trait App: Sized {
     fn reminded(&mut self, cx: &mut Context<'_, Self>, socket: SocketKey);
 
     /// Gives back what tables needed once and need no more.
-    fn shrink(&mut self);
+    fn shrink(&mut self, now: Now);
 
     /// Whether an HTTP path is the application's.
     fn serves(&self, path: &str) -> bool;

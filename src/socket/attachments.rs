@@ -2,6 +2,7 @@
 
 use super::SocketKey;
 use crate::engine::SessionKey;
+use crate::shrink::Shrink;
 use crate::wire::socket::DecodeError;
 use std::collections::HashMap;
 
@@ -38,6 +39,11 @@ impl Assembly {
     /// Nothing waits. `max_payload`: bytes of one packet, all parts together.
     pub fn new(max_payload: usize) -> Self {
         Self { waiting: HashMap::default(), max_payload }
+    }
+
+    /// Gives back what the table needed once and needs no more.
+    pub(super) fn shrink(&mut self) {
+        self.waiting.shrink();
     }
 
     /// A packet's text part came; `attachments` (at least one, the decoder sees to it) are to follow.

@@ -18,7 +18,7 @@ pub use hub::{Hub, SocketKey};
 
 use crate::engine::session::NO_UPPER;
 use crate::engine::wheel::{Timer, TimerKind};
-use crate::engine::{Answer, CloseReason, ConnectionKey, Engine, Mount, Protocol, SessionKey};
+use crate::engine::{Answer, CloseReason, ConnectionKey, Engine, Mount, Now, Protocol, SessionKey};
 use crate::metrics::CutOff;
 use crate::rooms::RoomId;
 use crate::wire::http::Head;
@@ -357,9 +357,10 @@ impl<A: App> Protocol for Sockets<A> {
         self.hub.end_turn(engine);
     }
 
-    fn shrink(&mut self) {
+    fn shrink(&mut self, now: Now) {
+        self.assembly.shrink();
         self.hub.shrink();
-        self.app.shrink();
+        self.app.shrink(now);
     }
 
     fn drain(&mut self, engine: &mut Engine) {

@@ -107,7 +107,9 @@ impl Recovery {
     /// Gives back what is not needed for what is kept.
     pub(super) fn shrink(&mut self) {
         self.log.shrink();
-        self.kept.forget_spare();
+        if self.log.is_empty() {
+            self.kept.forget_spare();
+        }
         self.pending.shrink();
         self.expiry.shrink();
     }

@@ -127,7 +127,7 @@ impl App for Rooms {
 
     fn reminded(&mut self, _: &mut Context<'_, Self>, _: SocketKey) {}
 
-    fn shrink(&mut self) {}
+    fn shrink(&mut self, _: Now) {}
 
     fn serves(&self, path: &str) -> bool {
         path == CALL_PATH

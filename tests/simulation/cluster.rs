@@ -331,7 +331,7 @@ impl<C: Core> Cluster<C> {
         self.cores[shard].tick(now);
         let world = &mut self.world;
         if world.random.chance(10) {
-            self.cores[shard].shrink();
+            self.cores[shard].shrink(now);
         }
         if world.random.chance(world.weather.late_flushes) {
             return world.wake(shard, world.now_us + 1);

@@ -5,6 +5,7 @@
 
 use super::pending::Answered;
 use super::route::Kind;
+use crate::shrink::Shrink;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -80,9 +81,7 @@ impl Keys {
 
     /// A call with a key begins.
     pub fn claim(&mut self, key: &[u8], fingerprint: u64, now_ms: u64) -> Claimed {
-        while self.order.front().is_some_and(|(until_ms, _)| *until_ms <= now_ms) {
-            self.forget_oldest();
-        }
+        self.forget(now_ms);
         if let Some(entry) = self.entries.get(key) {
             return match &entry.answered {
                 _ if entry.fingerprint != fingerprint => Claimed::Reused,
@@ -115,6 +114,20 @@ impl Keys {
         }
         while self.bytes > BYTES_MAX && !self.order.is_empty() {
             self.forgotten += 1;
+            self.forget_oldest();
+        }
+    }
+
+    /// Gives back what tables needed once and need no more.
+    pub fn shrink(&mut self, now_ms: u64) {
+        self.forget(now_ms);
+        self.entries.shrink();
+        self.order.shrink();
+    }
+
+    /// Forgets the keys whose time is over.
+    fn forget(&mut self, now_ms: u64) {
+        while self.order.front().is_some_and(|(until_ms, _)| *until_ms <= now_ms) {
             self.forget_oldest();
         }
     }

@@ -50,6 +50,12 @@ impl Api {
     pub fn new(window_ms: u64) -> Self {
         Self { calls: Calls::default(), keys: Keys::new(window_ms), line: Line::default() }
     }
+
+    /// Gives back what tables needed once and need no more.
+    pub(super) fn shrink(&mut self, now_ms: u64) {
+        self.calls.shrink(now_ms);
+        self.keys.shrink(now_ms);
+    }
 }
 
 /// A request that is refused by the server itself, in the API's words.

@@ -8,6 +8,7 @@ use super::problem::Problem;
 use crate::app::json::put_list;
 use crate::app::mail::Stamp;
 use crate::engine::{Bucket, ConnectionKey};
+use crate::shrink::Shrink;
 use slab::Slab;
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -90,6 +91,14 @@ impl Calls {
     /// Calls that wait.
     pub fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// Gives back what tables needed once and need no more.
+    pub fn shrink(&mut self, now_ms: u64) {
+        self.open.shrink();
+        // A full bucket is as good as none.
+        while self.buckets.pop_if(|(_, bucket)| bucket.is_full(now_ms)).is_some() {}
+        self.buckets.shrink();
     }
 
     /// Takes up a call; `None`: too many wait. `rooms`: how many there are on the shard.

@@ -294,7 +294,7 @@ impl Core for Lines {
         Snapshot::default()
     }
 
-    fn shrink(&mut self) {}
+    fn shrink(&mut self, _: Now) {}
 
     fn is_drained(&self) -> bool {
         self.connections.is_empty() && self.asked == 0
