@@ -68,7 +68,8 @@ impl Run {
             }
             12 => self.peers.room = text.len() * 50,
             13 => self.advance(text.len() as u64 * 500),
-            _ => self.turn(),
+            14 => self.turn(),
+            _ => self.shard.shrink(self.now),
         }
     }
 
@@ -139,8 +140,10 @@ fn any_operations_on_a_shard() {
             (22, "40"),
             (22, &join),
             (22, &say),
+            (15, ""),
             (14, ""),
             (13, &much),
+            (15, ""),
         ]),
         program(&[(12, &much), (0, ""), (5, &submit), (14, ""), (5, "{}"), (14, "")]),
         program(&[
