@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use common::engine::{BOTH, Packet, Session};
+use common::websocket::TEXT;
 use common::{ECHO, ECHO_CALM, Server, Via, WebSocket, each_cell, json as text};
 
 const PATH: &str = "/socket.io/";
@@ -324,6 +325,21 @@ fn connection_without_connect_is_closed_after_the_connect_timeout() {
             assert!(after < Duration::from_millis(2500), "{via:?}: {after:?}");
         }
     });
+}
+
+#[test]
+fn connect_timeout_is_kept_whether_a_ping_comes_before_it_or_not() {
+    for interval in ["300ms", "25s"] {
+        each_cell(&["--ping-interval", interval, "--connect-timeout", "900ms"], |server| {
+            let Session::WebSocket { mut ws, .. } = open(server, Via::WebSocket) else { unreachable!("a WebSocket") };
+            let opened = Instant::now();
+            while ws.try_frame(Duration::from_secs(3)).is_ok_and(|frame| frame.opcode == TEXT) {
+                ws.text("3");
+            }
+            let after_ms = opened.elapsed().as_millis();
+            assert!((850..1_500).contains(&after_ms), "{interval}: {after_ms} ms");
+        });
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Heartbeats (Engine.IO v4, "Heartbeat"): the server pings, the client answers in time or is gone. One timer a session,
 //! re-armed lazily.
 
-use super::session::{Session, Transport};
+use super::session::{NO_UPPER, Session, Transport};
 use super::wheel::{Timer, TimerKind};
 use super::{CloseReason, ConnectionKey, Engine, SessionKey};
 use crate::metrics::CutOff;
@@ -47,6 +47,11 @@ impl Engine {
         // A signpost has no sink: the one it had may be somebody else's.
         if matches!(session.transport, Transport::Moved(_)) {
             return;
+        }
+        if std::mem::take(&mut session.connect_unwatched) && session.upper == NO_UPPER && !session.is_closing() {
+            let at_ms = now_ms + self.settings.connect_timeout_ms - self.settings.ping_interval_ms;
+            let SessionKey { slot, generation } = key;
+            self.wheel.arm(at_ms, Timer { kind: TimerKind::Connect, slot, generation });
         }
         if session.heartbeat_ms > now_ms {
             // An earlier deadline may have armed a timer of its own.

@@ -1,7 +1,7 @@
 //! One Engine.IO session, whichever transport carries it.
 
 use super::wheel::{Timer, TimerKind};
-use super::{CloseReason, ConnectionKey, Engine};
+use super::{CloseReason, ConnectionKey, Engine, Settings};
 use crate::connection::outbound::{Owner, SinkKey};
 use crate::connection::{Credential, Finish, Stage};
 use crate::metrics::ConnectionEnd;
@@ -36,6 +36,8 @@ pub struct Session {
     pub(super) mount: Mount,
     pub(super) transport: Transport,
     pub(super) awaiting_pong: bool,
+    /// Its CONNECT is looked for when the heartbeat's timer fires first: hardly any session has none by then.
+    pub(super) connect_unwatched: bool,
     /// When the next ping is due, or the patience for a pong ends.
     pub(super) heartbeat_ms: u64,
     /// When the timer that watches the heartbeat fires.
@@ -131,7 +133,10 @@ impl Engine {
     ) -> Option<SessionKey> {
         let slot = u32::try_from(self.sessions.vacant_key()).ok()?;
         let generation = self.next_generation();
-        let heartbeat_ms = self.now.mono_ms + self.settings.ping_interval_ms;
+        let Settings { ping_interval_ms, connect_timeout_ms, .. } = self.settings;
+        let heartbeat_ms = self.now.mono_ms + ping_interval_ms;
+        let awaits_connect = mount == Mount::SocketIo;
+        let is_near = connect_timeout_ms <= ping_interval_ms;
         self.sessions.insert(Session {
             generation,
             sink,
@@ -139,14 +144,15 @@ impl Engine {
             mount,
             transport,
             awaiting_pong: false,
+            connect_unwatched: awaits_connect && !is_near,
             heartbeat_ms,
             armed_ms: heartbeat_ms,
             upper: NO_UPPER,
             credential: None,
         });
         self.wheel.arm(heartbeat_ms, Timer { kind: TimerKind::Heartbeat, slot, generation });
-        if mount == Mount::SocketIo {
-            let at_ms = self.now.mono_ms + self.settings.connect_timeout_ms;
+        if awaits_connect && is_near {
+            let at_ms = self.now.mono_ms + connect_timeout_ms;
             self.wheel.arm(at_ms, Timer { kind: TimerKind::Connect, slot, generation });
         }
         Some(SessionKey { slot, generation })
