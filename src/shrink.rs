@@ -19,28 +19,38 @@ pub trait Shrink {
     fn shrink(&mut self);
 }
 
-/// The capacity for a table with `len` entries of `size` bytes each that has too much.
-fn enough(len: usize, size: usize) -> usize {
-    (SPARE / 2 * len).max(KEEP_BYTES / size.max(1))
+/// Entries of `T` that a table is left room for in any case.
+fn keep<T>() -> usize {
+    KEEP_BYTES / size_of::<T>().max(1)
+}
+
+/// The capacity for a table with `len` entries that has too much.
+fn enough(len: usize, keep: usize) -> usize {
+    (SPARE / 2 * len).max(keep)
 }
 
 /// The same, if it has too much.
-fn target(len: usize, capacity: usize, size: usize) -> Option<usize> {
-    let enough = enough(len, size);
+fn target(len: usize, capacity: usize, keep: usize) -> Option<usize> {
+    let enough = enough(len, keep);
     (capacity > enough.max(SPARE * len)).then_some(enough)
+}
+
+/// As [`Shrink::shrink`], down to room for `keep` entries.
+pub fn shrink_list<T>(list: &mut Vec<T>, keep: usize) {
+    if let Some(capacity) = target(list.len(), list.capacity(), keep) {
+        list.shrink_to(capacity);
+    }
 }
 
 impl<T> Shrink for Vec<T> {
     fn shrink(&mut self) {
-        if let Some(capacity) = target(self.len(), self.capacity(), size_of::<T>()) {
-            self.shrink_to(capacity);
-        }
+        shrink_list(self, keep::<T>());
     }
 }
 
 impl<T> Shrink for VecDeque<T> {
     fn shrink(&mut self) {
-        if let Some(capacity) = target(self.len(), self.capacity(), size_of::<T>()) {
+        if let Some(capacity) = target(self.len(), self.capacity(), keep::<T>()) {
             self.shrink_to(capacity);
         }
     }
@@ -49,14 +59,14 @@ impl<T> Shrink for VecDeque<T> {
 /// A map has a power of two of buckets, and says nothing of those whose entries were removed: so it is always asked.
 impl<K: Eq + Hash, V, S: BuildHasher> Shrink for HashMap<K, V, S> {
     fn shrink(&mut self) {
-        self.shrink_to(enough(self.len(), size_of::<(K, V)>()));
+        self.shrink_to(enough(self.len(), keep::<(K, V)>()));
     }
 }
 
 /// Down to the last slot that is in use, since entries keep their slots.
 impl<T> Shrink for Slab<T> {
     fn shrink(&mut self) {
-        let too_large = |slots: usize, slab: &Self| target(slots, slab.capacity(), size_of::<T>()).is_some();
+        let too_large = |slots: usize, slab: &Self| target(slots, slab.capacity(), keep::<T>()).is_some();
         // Not for a few slots at a time: all that are vacant are linked anew.
         if too_large(self.len(), self) && too_large(self.iter().next_back().map_or(0, |(slot, _)| slot + 1), self) {
             self.shrink_to_fit();

@@ -115,8 +115,7 @@ impl<M> Connections<M> {
 
     /// Gives back what is behind the last slot in use.
     pub fn shrink(&mut self) {
-        let is_unused = |entry: &Entry| entry.socket.is_none();
-        while self.entries.pop_if(|entry| is_unused(entry)).is_some() {}
+        while self.entries.pop_if(|entry| entry.socket.is_none()).is_some() {}
         self.entries.shrink();
         self.parting.shrink();
         self.port.shrink();

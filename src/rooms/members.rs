@@ -2,7 +2,7 @@
 
 use super::{RoomId, RoomMap};
 use crate::connection::outbound::{BatchKey, Outbound, SinkKey};
-use crate::shrink::Shrink;
+use crate::shrink::{Shrink, shrink_list};
 use slab::Slab;
 use smallvec::SmallVec;
 
@@ -31,6 +31,9 @@ pub type Memberships = SmallVec<[Membership; 1]>;
 
 const _: () = assert!(size_of::<Memberships>() <= 24);
 
+/// Members that a room has room for even if they are gone: few, since there are many rooms.
+const MEMBERS_KEEP: usize = 16;
+
 struct Room {
     id: RoomId,
     /// Differs for every use of the local number.
@@ -42,16 +45,6 @@ struct Room {
     parked: u32,
     /// The batch of the turn with this number.
     batch: Option<(u32, BatchKey)>,
-}
-
-impl Room {
-    /// Gives back what its members needed who are gone. There are many rooms, so that even a small list counts.
-    fn shrink(&mut self) {
-        const FEW: usize = 16;
-        if self.members.capacity() > FEW.max(4 * self.members.len()) {
-            self.members.shrink_to(2 * self.members.len());
-        }
-    }
 }
 
 /// All rooms of which this shard has members.
@@ -141,7 +134,7 @@ impl Members {
         let index = membership.index as usize;
         if index < room.members.len() {
             room.members.swap_remove(index);
-            room.shrink();
+            shrink_list(&mut room.members, MEMBERS_KEEP);
         }
         if let Some(moved) = room.members.get(index)
             && let Some(theirs) = memberships(moved.socket)

@@ -148,8 +148,8 @@ impl Recovery {
     }
 
     /// The turn ends: its events are kept; those too old or too many are dropped, and all once nobody is left who may want
-    /// them. `sockets`: how many are connected (clients that come and go are not to make it grow); `trim` is told of a socket, connected or away or gone, and the offset of
-    /// its latest event that is no longer kept.
+    /// them. `sockets`: how many are connected (clients that come and go are not to make it grow); `trim` is told of a
+    /// socket, connected or away or gone, and the offset of its latest event that is no longer kept.
     pub(super) fn end_turn(
         &mut self,
         out: &Outbound,
