@@ -3,14 +3,14 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
+use rustix::net::getsockname;
 
+use super::http::bound_socket;
 use super::server::kill_at_exit;
 use super::{LIMIT, Server};
 
@@ -69,7 +69,10 @@ impl Front {
         configuration: impl Fn(SocketAddr, SocketAddr) -> String,
     ) -> Front {
         let listening = (0..ATTEMPTS).find_map(|_| {
-            let (free, addr) = free_port();
+            // It does not listen: a process that another test is about to start may hold a copy for a moment longer, and
+            // would seem to be the proxy that accepts.
+            let free = bound_socket(own_address());
+            let addr = SocketAddr::try_from(getsockname(&free).expect("a bound socket")).expect("an address of TCP");
             let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{program}-{}", addr.port()));
             fs::create_dir_all(&directory).expect("a directory below target/");
             let file = directory.join("configuration");
@@ -114,16 +117,6 @@ impl Drop for Front {
         }
         let _ = fs::remove_dir_all(&self.directory);
     }
-}
-
-/// A socket that has a free port and does not listen there: a process that another test is about to start may hold a copy
-/// for a moment longer, and would seem to be the proxy that accepts.
-fn free_port() -> (OwnedFd, SocketAddr) {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket");
-    bind(&socket, &SocketAddr::from((own_address(), 0))).expect("a free port");
-    let addr = getsockname(&socket).expect("a bound socket");
-    (socket, addr.try_into().expect("an address of TCP"))
 }
 
 /// A loopback address that nobody else listens on: what accepts there is the proxy, however long it takes to start.

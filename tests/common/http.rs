@@ -1,12 +1,22 @@
 //! A raw HTTP/1.1 client: it sends exactly the bytes it is given.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use serde_json::Value;
 
 use super::{LIMIT, Server};
+
+/// A TCP socket with a free port of `address`, which does not listen. A process that another test starts meanwhile has a copy
+/// of it until it execs, and no longer: a server would keep the connection open.
+pub fn bound_socket(address: Ipv4Addr) -> OwnedFd {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
+    bind(&socket, &SocketAddr::from((address, 0))).expect("an address of this machine");
+    socket
+}
 
 /// One TCP connection.
 pub struct Http {
@@ -49,13 +59,8 @@ impl Http {
     /// As [`Http::connect`], from another address of this machine (all of 127.0.0.0/8 are). The error is that of a
     /// connection that is reset at once.
     pub fn connect_from(server: &Server, address: &str) -> std::io::Result<Http> {
-        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
-        let own = SocketAddr::new(address.parse().expect("an address"), 0);
-        // A server that another test starts meanwhile must not inherit it: it would keep the connection open.
-        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
-        let socket = socket.expect("a socket");
-        bind(&socket, &own).expect("an address of this machine");
-        connect(&socket, &server.addr())?;
+        let socket = bound_socket(address.parse().expect("an address"));
+        rustix::net::connect(&socket, &server.addr())?;
         let stream = TcpStream::from(socket);
         stream.set_write_timeout(Some(LIMIT))?;
         Ok(Http { stream, buffer: Vec::new() })
