@@ -14,6 +14,9 @@ use rustix::net::{
 /// Connections the kernel completes for a listener before it is asked (it also has its own bound, `net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
 
+/// How often another free port is tried if what the kernel chose turns out not to be free.
+const ANY_PORT_TRIES: u32 = 16;
+
 /// Why no listener can be had.
 #[derive(Debug)]
 pub enum ListenError {
@@ -37,12 +40,12 @@ impl std::error::Error for ListenError {}
 /// The listeners of all shards, and what keeps the port theirs.
 #[derive(Debug)]
 pub struct Listeners {
+    /// To be kept as long as the port is to be kept. Given back before the port is: who gets the port gets the lock.
+    pub lock: OwnedFd,
     /// Where they listen; the port is the real one also when 0 was asked for.
     pub address: SocketAddr,
     /// One per shard: nonblocking, with `TCP_NODELAY`, which accepted sockets inherit.
     pub sockets: Vec<OwnedFd>,
-    /// To be kept as long as the port is to be kept.
-    pub lock: OwnedFd,
 }
 
 /// Listens on `address` with `shards` listeners among which the kernel spreads connections by hash.
@@ -51,27 +54,37 @@ pub struct Listeners {
 /// without it, which fails if anybody has the port, and gets it only then. Two servers that start at the same moment are
 /// told apart by a lock: an abstract Unix socket named after the address, gone with the process however that ends.
 /// Connections of an earlier process that linger in TIME_WAIT do not hinder: that is what `SO_REUSEADDR` is for.
+///
+/// If any port will do (0), one whose lock somebody holds, for example a process about to end, is passed over.
 pub fn listeners(address: SocketAddr, shards: usize) -> Result<Listeners, ListenError> {
-    let refused = |error: Errno| match error {
+    let tries = if address.port() == 0 { ANY_PORT_TRIES } else { 1 };
+    let mut outcome = listen_on(address, shards);
+    for _ in 1..tries {
+        if !matches!(outcome, Err(Errno::ADDRINUSE)) {
+            break;
+        }
+        outcome = listen_on(address, shards);
+    }
+    outcome.map_err(|error| match error {
         Errno::ADDRINUSE => ListenError::Taken(address),
         error => ListenError::Refused(address, error.into()),
-    };
-    let early_lock = if address.port() == 0 { None } else { Some(lock(address).map_err(refused)?) };
-    let first = bound(address, false).map_err(refused)?;
-    let address = local_address(&first).map_err(|error| ListenError::Refused(address, error))?;
-    let lock = early_lock.map_or_else(|| lock(address).map_err(refused), Ok)?;
-    let rest = move || {
-        sockopt::set_socket_reuseport(&first, true)?;
-        listen(&first, BACKLOG)?;
-        let mut sockets = vec![first];
-        for _ in 1..shards {
-            let socket = bound(address, true)?;
-            listen(&socket, BACKLOG)?;
-            sockets.push(socket);
-        }
-        Ok(sockets)
-    };
-    Ok(Listeners { address, sockets: rest().map_err(refused)?, lock })
+    })
+}
+
+fn listen_on(address: SocketAddr, shards: usize) -> rustix::io::Result<Listeners> {
+    let early_lock = if address.port() == 0 { None } else { Some(lock(address)?) };
+    let first = bound(address, false)?;
+    let address = local_address(&first)?;
+    let lock = early_lock.map_or_else(|| lock(address), Ok)?;
+    sockopt::set_socket_reuseport(&first, true)?;
+    listen(&first, BACKLOG)?;
+    let mut sockets = vec![first];
+    for _ in 1..shards {
+        let socket = bound(address, true)?;
+        listen(&socket, BACKLOG)?;
+        sockets.push(socket);
+    }
+    Ok(Listeners { lock, address, sockets })
 }
 
 fn bound(address: SocketAddr, shared: bool) -> rustix::io::Result<OwnedFd> {
@@ -95,8 +108,8 @@ fn lock(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
-    Ok(SocketAddr::try_from(getsockname(socket)?)?)
+fn local_address(socket: &OwnedFd) -> rustix::io::Result<SocketAddr> {
+    SocketAddr::try_from(getsockname(socket)?)
 }
 
 /// What one try to accept came to.
@@ -166,6 +179,15 @@ mod tests {
         let address = first.address;
         drop(first);
         listeners(address, 2).unwrap();
+    }
+
+    #[test]
+    fn any_port_is_one_that_nobody_holds_the_lock_of() {
+        // 400 of some 7,000 from which the kernel chooses: odd ones, in the lower half of its range.
+        let _held: Vec<_> = (32_769..33_569).step_by(2).map(|port| lock((Ipv4Addr::LOCALHOST, port).into())).collect();
+        for _ in 0..500 {
+            listeners(ANY_PORT, 1).unwrap();
+        }
     }
 
     #[test]
