@@ -105,7 +105,10 @@ impl Keys {
     pub fn settle(&mut self, key: &[u8], (status, json): &Answered) {
         if *status >= 500 {
             self.entries.remove(key);
-            self.order.retain(|(_, k)| **k != *key);
+            // It was claimed a moment ago.
+            if let Some(at) = self.order.iter().rposition(|(_, k)| **k == *key) {
+                self.order.remove(at);
+            }
             return;
         }
         if let Some(entry) = self.entries.get_mut(key) {
