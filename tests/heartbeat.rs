@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use common::engine::{Session, packets};
 use common::http::{self, End};
 use common::websocket::ENGINE_ECHO;
-use common::{ECHO, Frame, Polling, Via, WebSocket, each_cell, sleep_until};
+use common::{ECHO, Frame, Packet, Polling, Via, WebSocket, each_cell, each_worker_count, sleep_until};
 
 const PATH: &str = "/engine.io/";
 
@@ -142,6 +142,55 @@ fn heartbeat_continues_on_the_upgraded_transport() {
         // And so does its end.
         assert_eq!(ws.frame(), Frame::text("2"));
         ws.expect_end();
+    });
+}
+
+/// A ping is due soon, and may be answered late.
+const PATIENT: &[&str] = &["--ping-interval", "300ms", "--ping-timeout", "10s"];
+
+#[test]
+fn a_ping_does_not_wait_behind_what_waits_for_polls() {
+    each_cell(&[PATIENT, &["--app", "echo"]].concat(), |server| {
+        let mut polling = Polling::open(server, PATH);
+        let opened = Instant::now();
+        let waiting: Vec<Packet> = (0..20).map(|n| Packet::Text(format!("4{n}"))).collect();
+        polling.send(&waiting.iter().map(Packet::text).collect::<Vec<_>>().join("\x1e"));
+        sleep_until(opened, PING_INTERVAL_MS + 30);
+        let mut got = packets(&polling.get());
+        assert_eq!(got.remove(0), "2".into());
+        got.extend(packets(&polling.get()));
+        assert_eq!(got, waiting);
+    });
+}
+
+#[test]
+fn a_ping_that_waits_for_a_poll_goes_along_with_its_session() {
+    let upgrade = |server: &common::Server| {
+        let polling = Polling::open(server, PATH);
+        let opened = Instant::now();
+        let mut ws = WebSocket::open(server, &polling.upgrade_target());
+        ws.text("2probe");
+        assert_eq!(ws.expect_text(), "3probe");
+        sleep_until(opened, PING_INTERVAL_MS + 30);
+        ws.text("5");
+        assert_eq!(ws.frame(), Frame::text("2"));
+    };
+    each_cell(&[PATIENT, &["--app", "echo"]].concat(), upgrade);
+    // To the shard of the socket that its client comes back as: with four shards, one of eight sessions surely moves.
+    each_worker_count(&[4], PATIENT, |server| {
+        let open = || Polling::open(server, "/socket.io/");
+        let mut first = open();
+        first.send("40");
+        let connected = first.recv();
+        let pid = common::json::parse(&connected.text()[2..])["pid"].as_str().expect("a pid").to_owned();
+        for _ in 0..8 {
+            let mut polling = open();
+            sleep_until(Instant::now(), PING_INTERVAL_MS + 30);
+            polling.send(&format!("40{{\"pid\":\"{pid}\"}}"));
+            let got = packets(&polling.get());
+            assert_eq!(got[0], "2".into());
+            assert!(got[1].text().contains(&pid), "recovered: {got:?}");
+        }
     });
 }
 

@@ -3,6 +3,7 @@
 use super::session::{Polling, Transport};
 use super::{CloseReason, ConnectionKey, Engine, Mount, Refusal, SessionKey};
 use crate::connection::Awaiting;
+use crate::connection::outbound::SinkKey;
 use crate::metrics::CutOff;
 use crate::wire::engine::put_payload_packet;
 use crate::wire::websocket::split_server_frame;
@@ -113,17 +114,16 @@ impl Engine {
             }
             return;
         };
-        let mut body = self.take_payload(sink);
+        let mut body = self.take_payload(key, sink);
+        let Some(polling) = self.polling_mut(key) else { return };
         if body.is_empty() {
             // While the session upgrades no poll is kept waiting.
-            if !self.polling_mut(key).is_some_and(|p| p.upgrading) {
+            if !polling.upgrading {
                 return;
             }
             body.push(b'6');
         }
-        if let Some(polling) = self.polling_mut(key) {
-            polling.poll = None;
-        }
+        polling.poll = None;
         self.answer_with(connection, 200, "text/plain; charset=UTF-8", &body, NO_STORE);
         if closing && self.out.is_idle(sink) {
             self.remove_session(key);
@@ -138,20 +138,34 @@ impl Engine {
         self.remove_session(key);
     }
 
-    /// The next packets of a sink as a payload.
-    fn take_payload(&mut self, sink: crate::connection::outbound::SinkKey) -> Vec<u8> {
+    /// The next packets of a session as a payload: a ping first, though not between a packet and its attachments.
+    fn take_payload(&mut self, key: SessionKey, sink: SinkKey) -> Vec<u8> {
         let mut body = Vec::new();
         let mut packets = 0;
+        let mut pinging = self.polling_mut(key).is_some_and(|polling| polling.pinging);
         self.out.consume(sink, |slice| {
             let mut rest = slice;
-            while packets < MAX_PACKETS {
-                let Some((frame, after)) = split_server_frame(rest) else { break };
-                put_payload_packet(&mut body, packets == 0, frame.binary, frame.payload);
+            while packets < MAX_PACKETS
+                && let Some((frame, after)) = split_server_frame(rest)
+            {
+                if pinging && !frame.binary {
+                    put_payload_packet(&mut body, packets == 0, false, b"2");
+                    pinging = false;
+                } else {
+                    put_payload_packet(&mut body, packets == 0, frame.binary, frame.payload);
+                    rest = after;
+                }
                 packets += 1;
-                rest = after;
             }
             slice.len() - rest.len()
         });
+        if pinging && packets < MAX_PACKETS {
+            put_payload_packet(&mut body, packets == 0, false, b"2");
+            pinging = false;
+        }
+        if let Some(polling) = self.polling_mut(key) {
+            polling.pinging = pinging;
+        }
         body
     }
 }

@@ -75,6 +75,8 @@ pub(super) struct Polling {
     pub(super) leaving: Option<ConnectionKey>,
     /// Whether the session ended and only waits for its last poll.
     pub(super) closing: bool,
+    /// Whether a ping waits for the next poll. It goes ahead of what else does: that may take more polls than there is time.
+    pub(super) pinging: bool,
 }
 
 /// The value of [`Session::upper`] that means nothing.
