@@ -29,8 +29,8 @@ fn client_that_comes_back_too_late_starts_afresh() {
     cases("expired", &["--recovery-window", "1s"]);
 }
 
-/// A silent connection is found dead soon, so that it can be cut again.
-const IMPATIENT: &[&str] = &["--ping-interval", "300ms", "--ping-timeout", "500ms"];
+/// A silent connection is found dead soon, so that it can be cut again; but not one whose client waits for a processor.
+const IMPATIENT: &[&str] = &["--ping-interval", "300ms", "--ping-timeout", "1500ms"];
 
 /// 200 cuts (`SOCKEYE_TEST_CUTS`) of connections that carry 500 messages a second.
 #[test]

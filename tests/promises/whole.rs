@@ -185,14 +185,14 @@ fn p14_without_descriptors_existing_clients_are_served_and_new_ones_wait() {
             answered += waiting.extract_if(.., |http| is_answered(http, 1)).count();
             answered > 0
         });
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
         limit_descriptors(&server, open + 100);
         let start = Instant::now();
         eventually("all are served", || {
             waiting.retain_mut(|http| !is_answered(http, 1));
             waiting.is_empty()
         });
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     });
 }
 
