@@ -5,7 +5,7 @@ mod common;
 
 use common::front::{Front, nginx_is_here};
 use common::scripts::{node, node_with, python};
-use common::{ECHO, ROOMS, each_worker_count};
+use common::{ECHO_PINGING, ROOMS, each_worker_count};
 
 /// The token with which servers are started that ask for one, and its flag.
 const TOKEN: &str = "a-token-of-the-operator";
@@ -30,7 +30,7 @@ fn socket_io_client_recovers() {
 
 #[test]
 fn socket_io_client_gets_binary_and_namespaces_back() {
-    each_worker_count(&[1, 4], ECHO, |server| node("echo.mjs", server));
+    each_worker_count(&[1, 4], ECHO_PINGING, |server| node("echo.mjs", server));
 }
 
 #[test]

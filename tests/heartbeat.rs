@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use common::engine::{Session, packets};
 use common::http::{self, End};
 use common::websocket::ENGINE_ECHO;
-use common::{ECHO, Frame, Packet, Polling, Via, WebSocket, each_cell, each_worker_count, sleep_until};
+use common::{ECHO, ECHO_PINGING, Frame, Packet, Polling, Via, WebSocket, each_cell, each_worker_count, sleep_until};
 
 const PATH: &str = "/engine.io/";
 
@@ -145,12 +145,9 @@ fn heartbeat_continues_on_the_upgraded_transport() {
     });
 }
 
-/// A ping is due soon, and may be answered late.
-const PATIENT: &[&str] = &["--ping-interval", "300ms", "--ping-timeout", "10s"];
-
 #[test]
 fn a_ping_does_not_wait_behind_what_waits_for_polls() {
-    each_cell(&[PATIENT, &["--app", "echo"]].concat(), |server| {
+    each_cell(ECHO_PINGING, |server| {
         let mut polling = Polling::open(server, PATH);
         let opened = Instant::now();
         let waiting: Vec<Packet> = (0..20).map(|n| Packet::Text(format!("4{n}"))).collect();
@@ -175,9 +172,9 @@ fn a_ping_that_waits_for_a_poll_goes_along_with_its_session() {
         ws.text("5");
         assert_eq!(ws.frame(), Frame::text("2"));
     };
-    each_cell(&[PATIENT, &["--app", "echo"]].concat(), upgrade);
+    each_cell(ECHO_PINGING, upgrade);
     // To the shard of the socket that its client comes back as: with four shards, one of eight sessions surely moves.
-    each_worker_count(&[4], PATIENT, |server| {
+    each_worker_count(&[4], &["--ping-interval", "300ms"], |server| {
         let open = || Polling::open(server, "/socket.io/");
         let mut first = open();
         first.send("40");

@@ -15,7 +15,7 @@ use common::rooms::{member, message, texts, uuid};
 use common::scripts::node_with;
 use common::tls::{Identity, Stream, certificate_of, connect, tunnel};
 use common::websocket::{ENGINE_ECHO, Frame, WebSocket, upgrade_request};
-use common::{Client, ECHO, ECHO_CALM, LIMIT, Polling, ROOMS, Server, Via, eventually};
+use common::{Client, ECHO_CALM, ECHO_PINGING, LIMIT, Polling, ROOMS, Server, Via, eventually};
 use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ALL_VERSIONS, ClientConfig};
@@ -60,7 +60,7 @@ fn socket_io_client_recovers_over_tls() {
 
 #[test]
 fn socket_io_client_gets_binary_back_over_tls() {
-    each_own(&[1, 4], ECHO, |server, identity| script("echo.mjs", &server, identity));
+    each_own(&[1, 4], ECHO_PINGING, |server, identity| script("echo.mjs", &server, identity));
 }
 
 #[test]

@@ -53,6 +53,10 @@ pub const ECHO: &[&str] = &[
 /// The same app with a heartbeat that stays out of the way of tests that speak raw bytes.
 pub const ECHO_CALM: &[&str] = &["--app", "echo", "--max-payload", "1000000", "--recovery-window", "0"];
 
+/// [`ECHO_CALM`] with pings that come soon, and may be answered late: a client may have to wait for a processor.
+pub const ECHO_PINGING: &[&str] =
+    &["--app", "echo", "--max-payload", "1000000", "--recovery-window", "0", "--ping-interval", "300ms"];
+
 /// The rooms application with its defaults.
 pub const ROOMS: &[&str] = &[];
 
