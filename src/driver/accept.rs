@@ -14,7 +14,7 @@ use rustix::net::{
 /// Connections the kernel completes for a listener before it is asked (it also has its own bound, `net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
 
-/// How often another free port is tried if what the kernel chose turns out not to be free.
+/// Free ports that are tried if what the kernel chose turns out not to be free.
 const ANY_PORT_TRIES: u32 = 16;
 
 /// Why no listener can be had.
@@ -40,12 +40,12 @@ impl std::error::Error for ListenError {}
 /// The listeners of all shards, and what keeps the port theirs.
 #[derive(Debug)]
 pub struct Listeners {
-    /// To be kept as long as the port is to be kept. Given back before the port is: who gets the port gets the lock.
-    pub lock: OwnedFd,
     /// Where they listen; the port is the real one also when 0 was asked for.
     pub address: SocketAddr,
     /// One per shard: nonblocking, with `TCP_NODELAY`, which accepted sockets inherit.
     pub sockets: Vec<OwnedFd>,
+    /// To be kept as long as the port is to be kept.
+    pub lock: OwnedFd,
 }
 
 /// Listens on `address` with `shards` listeners among which the kernel spreads connections by hash.
@@ -55,17 +55,12 @@ pub struct Listeners {
 /// told apart by a lock: an abstract Unix socket named after the address, gone with the process however that ends.
 /// Connections of an earlier process that linger in TIME_WAIT do not hinder: that is what `SO_REUSEADDR` is for.
 ///
-/// If any port will do (0), one whose lock somebody holds, for example a process about to end, is passed over.
+/// If any port will do (0), one whose lock somebody holds is passed over: a process about to end gives its port back first.
 pub fn listeners(address: SocketAddr, shards: usize) -> Result<Listeners, ListenError> {
     let tries = if address.port() == 0 { ANY_PORT_TRIES } else { 1 };
-    let mut outcome = listen_on(address, shards);
-    for _ in 1..tries {
-        if !matches!(outcome, Err(Errno::ADDRINUSE)) {
-            break;
-        }
-        outcome = listen_on(address, shards);
-    }
-    outcome.map_err(|error| match error {
+    let mut outcomes = (0..tries).map(|_| listen_on(address, shards));
+    let usable = outcomes.find(|outcome| !matches!(outcome, Err(Errno::ADDRINUSE)));
+    usable.unwrap_or(Err(Errno::ADDRINUSE)).map_err(|error| match error {
         Errno::ADDRINUSE => ListenError::Taken(address),
         error => ListenError::Refused(address, error.into()),
     })
@@ -84,7 +79,7 @@ fn listen_on(address: SocketAddr, shards: usize) -> rustix::io::Result<Listeners
         listen(&socket, BACKLOG)?;
         sockets.push(socket);
     }
-    Ok(Listeners { lock, address, sockets })
+    Ok(Listeners { address, sockets, lock })
 }
 
 fn bound(address: SocketAddr, shared: bool) -> rustix::io::Result<OwnedFd> {
