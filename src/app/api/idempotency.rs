@@ -104,9 +104,10 @@ impl Keys {
     /// The call that claimed a key is answered so. When the server could not do it, nothing has happened.
     pub fn settle(&mut self, key: &[u8], (status, json): &Answered) {
         if *status >= 500 {
-            self.entries.remove(key);
-            // It was claimed a moment ago.
-            if let Some(at) = self.order.iter().rposition(|(_, k)| **k == *key) {
+            // It was claimed a moment ago; or forgotten meanwhile.
+            if self.entries.remove(key).is_some()
+                && let Some(at) = self.order.iter().rposition(|(_, k)| **k == *key)
+            {
                 self.order.remove(at);
             }
             return;
