@@ -79,10 +79,12 @@ impl Engine {
         let (sink, at_ms) = (session.sink, session.heartbeat_ms);
         self.wheel.arm(at_ms, heartbeat(key));
         match self.polling_mut(key) {
-            Some(polling) => polling.pinging = true,
-            None => return self.send_bare(sink, b'2'),
+            Some(polling) => {
+                polling.pinging = true;
+                self.out.touch(sink);
+            }
+            None => self.send_bare(sink, b'2'),
         }
-        self.out.touch(sink);
     }
 
     /// A silent peer may be half-open: a close frame could wait for ever behind what it does not read.

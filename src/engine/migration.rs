@@ -9,7 +9,6 @@ use super::wheel::{Timer, TimerKind};
 use super::{ConnectionKey, Effect, Engine, Mount, Session, SessionKey};
 use crate::connection::outbound::Owner;
 use crate::connection::{Emigrant, Handover, Load, Moving, Stage, WebSocket, websocket};
-use crate::wire::prepared::put_text;
 use crate::wire::sid::Sid;
 
 impl Engine {
@@ -58,13 +57,11 @@ impl Engine {
             }
             self.answer_poll(key.slot);
         }
+        self.queue_ping(key);
         self.out.consume(sink, |bytes| {
             emigrant.frames.extend_from_slice(bytes);
             bytes.len()
         });
-        if self.polling_mut(key).is_some_and(|polling| polling.pinging) {
-            put_text(&mut emigrant.frames, |out| out.push(b'2'));
-        }
         self.out.close(sink);
         let Ok(shard) = u8::try_from(to) else { return };
         if let Some(session) = self.session_mut(key) {

@@ -138,6 +138,15 @@ impl Engine {
         self.remove_session(key);
     }
 
+    /// A session polls here no more: a ping that waits for a poll goes behind what else waits.
+    pub(super) fn queue_ping(&mut self, key: SessionKey) {
+        if self.polling_mut(key).is_some_and(|polling| std::mem::take(&mut polling.pinging))
+            && let Some(sink) = self.session(key).map(|s| s.sink)
+        {
+            self.send_bare(sink, b'2');
+        }
+    }
+
     /// The next packets of a session as a payload: a ping first, though not between a packet and its attachments.
     fn take_payload(&mut self, key: SessionKey, sink: SinkKey) -> Vec<u8> {
         let mut body = Vec::new();

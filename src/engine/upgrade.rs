@@ -90,10 +90,10 @@ impl Engine {
 
     fn complete_upgrade(&mut self, connection: ConnectionKey, session: SessionKey) {
         let Some(polling) = self.polling_mut(session) else { return };
-        let pinging = polling.pinging;
         if let Some(poll) = polling.poll.take() {
             self.answer_with(poll, 200, "text/plain; charset=UTF-8", b"6", NO_STORE);
         }
+        self.queue_ping(session);
         let Some(sink) = self.session(session).map(|s| s.sink) else { return };
         let Some(upgraded) = self.connection_mut(connection) else { return };
         let before = std::mem::replace(&mut upgraded.sink, sink);
@@ -103,9 +103,6 @@ impl Engine {
         self.out.retarget(sink, Owner::Connection(connection.slot), before);
         if let Some(session) = self.session_mut(session) {
             session.transport = Transport::WebSocket(connection.slot);
-        }
-        if pinging {
-            self.send_bare(sink, b'2');
         }
         self.counters.upgrades += 1;
     }
